@@ -1,0 +1,95 @@
+"""How a picture becomes a network's input; kept in the bundle, so that the board does what training did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_kit.core.errors import BadData, MissingDependency
+
+Image = NDArray[np.uint8]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePreprocess:
+    """Resize, crop and normalise.
+
+    Attributes:
+        resize_short: The shorter side after resizing, in pixels.
+        crop: Side of the square cut from the centre, in pixels; the network's input size.
+        mean: Of the channels in RGB order, in 0..1.
+        std: Likewise.
+
+    Source: the evaluation protocol of PaddlePaddle/models release/1.6, PaddleCV/image_classification.
+    """
+
+    resize_short: int
+    crop: int
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= self.resize_short:
+            raise ValueError(f"crop must be in 1..{self.resize_short} (resize_short), got {self.crop}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `bundle.json`."""
+        return {"kind": "image", "channel_order": "RGB", "range": [0, 255], **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> ImagePreprocess:
+        """Read back what `as_dict` wrote."""
+        mean, std = (tuple(float(x) for x in document[key]) for key in ("mean", "std"))
+        if len(mean) != 3 or len(std) != 3:
+            raise ValueError(f"mean and std have three channels, got {mean} and {std}")
+        crop = int(document["crop"])
+        return cls(int(document["resize_short"]), crop, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+    def __call__(self, image: Image) -> NDArray[np.float32]:
+        """Prepare one picture.
+
+        Args:
+            image: (H, W, 3) uint8, BGR as OpenCV reads it. OpenCV is needed only where the size must change.
+
+        Returns:
+            (3, crop, crop) float32, RGB, normalised.
+        """
+        return self.normalise(self.fit(image))
+
+    def fit(self, image: Image) -> Image:
+        """Resize the shorter side and cut the centre; (crop, crop, 3) uint8, BGR."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+            raise BadData(f"an image must be (H, W, 3) uint8 and not empty, got {image.shape} {image.dtype}")
+        height, width = image.shape[:2]
+        if min(height, width) != self.resize_short:
+            scale = self.resize_short / min(height, width)
+            size = (
+                max(round(width * scale), self.resize_short),
+                max(round(height * scale), self.resize_short),
+            )
+            image = _resize(image, size)
+            height, width = image.shape[:2]
+        top, left = (height - self.crop) // 2, (width - self.crop) // 2
+        return image[top : top + self.crop, left : left + self.crop]
+
+    def normalise(self, image: Image) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 BGR -> (3, H, W) float32 RGB, mean 0 and deviation 1 over ImageNet."""
+        mean = np.asarray(self.mean, np.float32) * np.float32(255)
+        std = np.asarray(self.std, np.float32) * np.float32(255)
+        rgb = (image[..., ::-1].astype(np.float32) - mean) / std
+        return np.ascontiguousarray(rgb.transpose(2, 0, 1))
+
+
+def _resize(image: Image, size: tuple[int, int]) -> Image:
+    try:
+        import cv2
+    except ImportError:
+        raise MissingDependency("resizing an image", "opencv-python-headless", "images") from None
+    resized: Image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    return resized
