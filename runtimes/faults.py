@@ -1,0 +1,40 @@
+"""Engines report faults over many lines and check little; these make them one line, and early."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_kit.core.errors import BadData, UsageError
+
+LONGEST = 300
+
+
+def one_line(fault: BaseException | str) -> str:
+    """Put the message of a fault on one line, cut where an engine prints half a page."""
+    text = " ".join(str(fault).split())
+    if not text and isinstance(fault, BaseException):
+        text = type(fault).__name__
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def check_load(runtime: str, graph: Path, threads: int, device: str, devices: tuple[str, ...]) -> None:
+    """Refuse what no engine could load, before an engine sees it.
+
+    Args:
+        devices: What this runtime can run on here.
+
+    Raises:
+        UsageError: The device or the number of threads cannot be had.
+        BadData: The graph is not a file, or holds nothing.
+    """
+    if device not in devices:
+        known = ", ".join(devices)
+        raise UsageError(f"runtime {runtime!r} has no device {device!r}; it has: {known}")
+    if threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
+    if not graph.exists():
+        raise BadData(f"no such file: {str(graph)!r}")
+    if not graph.is_file():
+        raise BadData(f"{str(graph)!r} is not a file")
+    if graph.stat().st_size == 0:
+        raise BadData(f"{str(graph)!r} is empty")
