@@ -1,0 +1,1 @@
+"""From a Paddle network to ONNX, and from ONNX to what a target's INT8 kernels want."""

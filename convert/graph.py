@@ -1,0 +1,154 @@
+"""An ONNX graph that passes can rewrite: constants by name, producers and consumers of every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import AttributeProto, ModelProto, NodeProto, helper, numpy_helper
+
+from edge_kit.core.tensors import GraphSpec
+
+Array = NDArray[Any]
+
+
+class Graph:
+    """One ONNX graph, editable.
+
+    Attributes:
+        nodes: In topological order.
+        constants: Initializers, and what `Constant` nodes held, by tensor name.
+        inputs: Names fed by the caller.
+        outputs: Names read by the caller; no pass may rename them.
+    """
+
+    def __init__(self, model: ModelProto) -> None:
+        self._model = model
+        self.constants: dict[str, Array] = {
+            tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
+        }
+        self.nodes: list[NodeProto] = []
+        for node in model.graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+            else:
+                self.nodes.append(node)
+        self.inputs = [value.name for value in model.graph.input if value.name not in self.constants]
+        self.outputs = [value.name for value in model.graph.output]
+
+    @classmethod
+    def load(cls, path: Path) -> Graph:
+        """Read a graph from an `.onnx` file."""
+        return cls(onnx.load(str(path)))
+
+    def copy(self) -> Graph:
+        """An independent copy, so that a pass never changes its input."""
+        return Graph(self.to_model())
+
+    def to_model(self, *, extra_outputs: Iterable[str] = ()) -> ModelProto:
+        """Build the protobuf.
+
+        Args:
+            extra_outputs: Inner float32 tensors to expose as outputs as well, of unknown shape.
+        """
+        used = {name for node in self.nodes for name in node.input} | set(self.outputs)
+        model = ModelProto()
+        model.CopyFrom(self._model)
+        body = model.graph
+        del body.node[:], body.initializer[:], body.value_info[:]
+        body.node.extend(self.nodes)
+        body.initializer.extend(
+            numpy_helper.from_array(np.asarray(value, order="C"), name)
+            for name, value in self.constants.items()
+            if name in used
+        )
+        body.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in extra_outputs)
+        return model
+
+    def save(self, path: Path) -> None:
+        """Check the graph and write it as one `.onnx` file."""
+        model = self.to_model()
+        onnx.checker.check_model(model)
+        onnx.save(model, str(path))
+
+    def name_interface(self, spec: GraphSpec) -> None:
+        """Give the outputs their specified names, in order, and open axes their letters."""
+        body = self._model.graph
+        for value, name in zip(body.output, spec.outputs, strict=True):
+            producer = self.producer(value.name)
+            for node in self.nodes:
+                _rename(node.input, value.name, name)
+            if producer is not None:
+                _rename(producer.output, value.name, name)
+            value.name = name
+            axes = value.type.tensor_type.shape.dim
+            if axes and not axes[0].HasField("dim_value"):
+                axes[0].dim_param = "N"
+        specs = {tensor.name: tensor for tensor in spec.inputs}
+        for value in body.input:
+            if value.name in specs:
+                for axis, size in zip(value.type.tensor_type.shape.dim, specs[value.name].shape, strict=True):
+                    if isinstance(size, str):
+                        axis.dim_param = size
+        self.outputs = list(spec.outputs)
+
+    def producer(self, tensor: str) -> NodeProto | None:
+        """The node that computes `tensor`; None for inputs and constants."""
+        return next((node for node in self.nodes if tensor in node.output), None)
+
+    def consumers(self, tensor: str) -> list[NodeProto]:
+        """The nodes that read `tensor`, in order."""
+        return [node for node in self.nodes if tensor in node.input]
+
+    def is_constant(self, tensor: str) -> bool:
+        """Whether `tensor` is known before the graph runs."""
+        return tensor in self.constants
+
+    def replace_uses(self, old: str, new: str) -> None:
+        """Let every reader of `old` read `new`; a graph output keeps its name."""
+        if old in self.outputs:
+            producer = self.producer(new)
+            if producer is None:
+                raise ValueError(f"output {old!r} cannot become {new!r}, which no node computes")
+            for node in self.consumers(new):
+                _rename(node.input, new, old)
+            _rename(producer.output, new, old)
+            return
+        for node in self.consumers(old):
+            _rename(node.input, old, new)
+
+    def remove(self, node: NodeProto) -> None:
+        """Drop one node; its readers must have been moved before."""
+        self.nodes = [other for other in self.nodes if other is not node]
+
+    def insert_before(self, anchor: NodeProto, node: NodeProto) -> None:
+        """Put `node` just in front of `anchor`."""
+        at = next(i for i, other in enumerate(self.nodes) if other is anchor)
+        self.nodes.insert(at, node)
+
+    def remove_dead(self) -> None:
+        """Drop the nodes whose outputs nobody reads, and the constants that go with them."""
+        alive = set(self.outputs)
+        kept: list[NodeProto] = []
+        for node in reversed(self.nodes):
+            if alive.intersection(node.output):
+                alive.update(node.input)
+                kept.append(node)
+        self.nodes = kept[::-1]
+        self.constants = {name: value for name, value in self.constants.items() if name in alive}
+
+
+def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
+    """The value of one attribute of a node, or `default`."""
+    found: AttributeProto | None = next((a for a in node.attribute if a.name == name), None)
+    return default if found is None else helper.get_attribute_value(found)
+
+
+def _rename(names: Any, old: str, new: str) -> None:
+    for i, name in enumerate(names):
+        if name == old:
+            names[i] = new

@@ -1,0 +1,96 @@
+"""Float rewrites that change no answer: one way to write each thing, so that later passes need one pattern."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import NodeProto, helper
+
+from convert.graph import Array, Graph, attribute
+
+
+def fold_batch_norm(graph: Graph) -> int:
+    """Fold every BatchNormalization that follows a Conv into the Conv's weight and bias."""
+    done = 0
+    for norm in [n for n in graph.nodes if n.op_type == "BatchNormalization"]:
+        conv = graph.producer(norm.input[0])
+        if conv is None or conv.op_type != "Conv" or len(graph.consumers(conv.output[0])) > 1:
+            continue
+        if not all(graph.is_constant(name) for name in (*conv.input[1:], *norm.input[1:])):
+            continue
+        scale, shift, mean, variance = (graph.constants[name].astype(np.float64) for name in norm.input[1:5])
+        gain = scale / np.sqrt(variance + attribute(norm, "epsilon", 1e-5))
+        weight = graph.constants[conv.input[1]].astype(np.float64)
+        bias = graph.constants[conv.input[2]].astype(np.float64) if len(conv.input) > 2 else 0.0
+        _set_conv(
+            graph,
+            conv,
+            weight * gain.reshape(-1, 1, 1, 1),
+            (bias - mean) * gain + shift,
+            norm.output[0],
+        )
+        graph.remove(norm)
+        done += 1
+    return done
+
+
+def _set_conv(graph: Graph, conv: NodeProto, weight: Array, bias: Array, output: str) -> None:
+    name = conv.input[1]
+    graph.constants[f"{name}.folded"] = weight.astype(np.float32)
+    graph.constants[f"{name}.folded_bias"] = bias.astype(np.float32)
+    conv.input[:] = [conv.input[0], f"{name}.folded", f"{name}.folded_bias"]
+    conv.output[0] = output
+
+
+def flatten_from_shape_arithmetic(graph: Graph) -> int:
+    """Replace Reshape(x, Concat(Slice(Shape(x)), [n])) by Flatten.
+
+    paddle2onnx writes `flatten(start_axis=1)` this way, and no INT8 kernel looks through it.
+    """
+    done = 0
+    for reshape in [n for n in graph.nodes if n.op_type == "Reshape"]:
+        joined = graph.producer(reshape.input[1])
+        if joined is None or joined.op_type != "Concat" or len(joined.input) != 2:
+            continue
+        sliced = graph.producer(joined.input[0])
+        tail = graph.constants.get(joined.input[1])
+        if sliced is None or sliced.op_type != "Slice" or tail is None or tail.size != 1:
+            continue
+        shape = graph.producer(sliced.input[0])
+        if shape is None or shape.op_type != "Shape" or shape.input[0] != reshape.input[0]:
+            continue
+        starts, ends = (graph.constants.get(name) for name in sliced.input[1:3])
+        if starts is None or ends is None or list(starts) != [0] or list(ends) != [1]:
+            continue
+        flatten = helper.make_node("Flatten", [reshape.input[0]], [reshape.output[0]], axis=1)
+        graph.insert_before(reshape, flatten)
+        graph.remove(reshape)
+        done += 1
+    graph.remove_dead()
+    return done
+
+
+def gemm_from_matmul_and_add(graph: Graph) -> int:
+    """Replace Add(MatMul(x, W), b) by Gemm, where W is a matrix and x comes from a Flatten."""
+    done = 0
+    for matmul in [n for n in graph.nodes if n.op_type == "MatMul"]:
+        weight = graph.constants.get(matmul.input[1])
+        source = graph.producer(matmul.input[0])
+        readers = graph.consumers(matmul.output[0])
+        if weight is None or weight.ndim != 2 or source is None or source.op_type != "Flatten":
+            continue
+        if len(readers) != 1 or readers[0].op_type != "Add":
+            continue
+        add = readers[0]
+        bias_name = next(name for name in add.input if name != matmul.output[0])
+        bias = graph.constants.get(bias_name)
+        if bias is None or bias.shape != (weight.shape[1],):
+            continue
+        gemm = helper.make_node("Gemm", [*matmul.input, bias_name], list(add.output))
+        graph.insert_before(add, gemm)
+        graph.remove(matmul)
+        graph.remove(add)
+        done += 1
+    return done
+
+
+CANONICAL = (fold_batch_norm, flatten_from_shape_arithmetic, gemm_from_matmul_and_add)

@@ -1,0 +1,54 @@
+"""What is known about the numbers in a graph before it is lowered: ranges of activations, grids of weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The values an activation takes, `low <= 0 <= high`.
+
+    Attributes:
+        low: Smallest value kept; below it is clipped.
+        high: Largest value kept.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low <= 0 <= self.high):
+            raise ValueError(f"a range must be finite and hold 0, got [{self.low}, {self.high}]")
+
+    @classmethod
+    def holding(cls, low: float, high: float) -> Range:
+        """The smallest range that holds `low`, `high` and zero."""
+        return cls(min(low, 0.0), max(high, 0.0))
+
+    def intersect(self, other: Range) -> Range:
+        """The values in both ranges."""
+        return Range(max(self.low, other.low), min(self.high, other.high))
+
+    def join(self, other: Range) -> Range:
+        """The smallest range that holds both."""
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+
+@dataclass(slots=True)
+class Quantization:
+    """What a quantizer found out about a float graph.
+
+    Attributes:
+        ranges: By activation tensor.
+        weight_scales: By constant, one scale per output channel, (C,) float32; the values lie on that grid.
+    """
+
+    ranges: dict[str, Range] = field(default_factory=dict)
+    weight_scales: dict[str, Array] = field(default_factory=dict)

@@ -1,0 +1,257 @@
+"""Each pass, before and after."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from convert.graph import Graph
+from convert.observe import observe_ranges
+from convert.passes.canonical import (
+    flatten_from_shape_arithmetic,
+    fold_batch_norm,
+    gemm_from_matmul_and_add,
+)
+from convert.passes.lift import lift_quantization
+from convert.passes.place import (
+    absorb_activations,
+    pair_safe_scale,
+    place_quantizers,
+    share_grids,
+    weight_scale,
+)
+from convert.quantization import Quantization, Range
+from edge_kit.core.errors import BadData
+from runtimes.targets import TARGETS
+from tests.convert.graphs import build, fused, operators, run
+
+RNG = np.random.default_rng(0)
+IMAGE = RNG.normal(0, 1, (2, 3, 8, 8)).astype(np.float32)
+
+
+def floats(*shape: int) -> np.ndarray:
+    """The same numbers for the same shape."""
+    return np.random.default_rng(shape).normal(0, 0.5, shape).astype(np.float32)
+
+
+def residual_net() -> Graph:
+    """Conv-Clip, depthwise Conv-Relu, Conv added to the first, pooled, flattened, Gemm."""
+    nodes = [
+        helper.make_node("Conv", ["image", "w0", "b0"], ["c0"], pads=[1, 1, 1, 1]),
+        helper.make_node("Clip", ["c0", "zero", "six"], ["a0"]),
+        helper.make_node("Conv", ["a0", "w1", "b1"], ["c1"], pads=[1, 1, 1, 1], group=8),
+        helper.make_node("Relu", ["c1"], ["a1"]),
+        helper.make_node("Conv", ["a1", "w2", "b2"], ["c2"]),
+        helper.make_node("Add", ["a0", "c2"], ["sum"]),
+        helper.make_node("GlobalAveragePool", ["sum"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"], axis=1),
+        helper.make_node("Gemm", ["flat", "w3", "b3"], ["logits"]),
+    ]
+    constants = {
+        "w0": floats(8, 3, 3, 3), "b0": floats(8), "w1": floats(8, 1, 3, 3), "b1": floats(8),
+        "w2": floats(8, 8, 1, 1), "b2": floats(8), "w3": floats(8, 5), "b3": floats(5),
+        "zero": np.array(0, np.float32), "six": np.array(6, np.float32),
+    }  # fmt: skip
+    return build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"logits": ["N", 5]})
+
+
+def lowered(graph: Graph, target: str, images: np.ndarray = IMAGE) -> Graph:
+    known = Quantization(observe_ranges(graph, [{"image": images}]))
+    absorb_activations(graph, known)
+    share_grids(graph, known)
+    place_quantizers(graph, known, TARGETS[target])
+    return graph
+
+
+def test_batch_norm_is_folded_into_its_convolution(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["image", "w", "b"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", "s", "t", "m", "v"], ["y"], epsilon=1e-3),
+    ]
+    constants = {
+        "w": floats(4, 3, 1, 1),
+        "b": floats(4),
+        "s": floats(4),
+        "t": floats(4),
+        "m": floats(4),
+        "v": floats(4) ** 2,
+    }
+    graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4, 8, 8]})
+    before = run(graph, {"image": IMAGE}, tmp_path)["y"]
+    assert fold_batch_norm(graph) == 1
+    assert operators(graph) == ["Conv"]
+    np.testing.assert_allclose(run(graph, {"image": IMAGE}, tmp_path)["y"], before, atol=1e-5)
+
+
+def test_batch_norm_stays_where_another_node_reads_the_convolution() -> None:
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", "s", "s", "s", "s"], ["n"]),
+        helper.make_node("Add", ["c", "n"], ["y"]),
+    ]
+    graph = build(
+        nodes,
+        {"w": floats(4, 3, 1, 1), "s": floats(4) ** 2},
+        {"image": ["N", 3, 8, 8]},
+        {"y": ["N", 4, 8, 8]},
+    )
+    assert fold_batch_norm(graph) == 0
+
+
+def test_shape_arithmetic_becomes_flatten_and_matmul_with_bias_becomes_gemm(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Shape", ["image"], ["shape"]),
+        helper.make_node("Slice", ["shape", "start", "end", "axis"], ["batch"]),
+        helper.make_node("Concat", ["batch", "rest"], ["target"], axis=0),
+        helper.make_node("Reshape", ["image", "target"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["m"]),
+        helper.make_node("Add", ["m", "b"], ["y"]),
+    ]
+    constants = {
+        "start": np.array([0]), "end": np.array([1]), "axis": np.array([0]), "rest": np.array([-1]),
+        "w": floats(192, 4), "b": floats(4),
+    }  # fmt: skip
+    graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4]})
+    before = run(graph, {"image": IMAGE}, tmp_path)["y"]
+    assert flatten_from_shape_arithmetic(graph) == 1
+    assert gemm_from_matmul_and_add(graph) == 1
+    assert operators(graph) == ["Flatten", "Gemm"]
+    np.testing.assert_allclose(run(graph, {"image": IMAGE}, tmp_path)["y"], before, rtol=1e-4, atol=1e-4)
+
+
+def test_lifting_keeps_ranges_and_grids_and_leaves_a_float_graph() -> None:
+    nodes = [
+        helper.make_node("QuantizeLinear", ["image", "sx", "zx"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "sx", "zx"], ["xd"]),
+        helper.make_node("QuantizeLinear", ["w", "sw", "zw"], ["wq"], axis=0),
+        helper.make_node("DequantizeLinear", ["wq", "sw", "zw"], ["wd"], axis=0),
+        helper.make_node("DequantizeLinear", ["bq", "sb", "zb"], ["bd"], axis=0),
+        helper.make_node("Conv", ["xd", "wd", "bd"], ["y"]),
+    ]
+    weight = floats(4, 3, 1, 1)
+    scale = (np.abs(weight).reshape(4, -1).max(axis=1) / 127).astype(np.float32)
+    constants = {
+        "sx": np.array(0.02, np.float32), "zx": np.array(0, np.int8), "w": weight, "sw": scale,
+        "zw": np.zeros(4, np.int8), "bq": np.array([5, -7, 0, 1], np.int32), "sb": (0.02 * scale).astype(np.float32),
+        "zb": np.zeros(4, np.int32),
+    }  # fmt: skip
+    graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4, 8, 8]})
+    known = lift_quantization(graph)
+    assert operators(graph) == ["Conv"]
+    assert known.ranges["image"].high == pytest.approx(127 * 0.02)
+    assert known.ranges["image"].low == pytest.approx(-127 * 0.02)
+    conv = graph.nodes[0]
+    on_grid = graph.constants[conv.input[1]] / scale.reshape(-1, 1, 1, 1)
+    np.testing.assert_allclose(on_grid, np.rint(on_grid), atol=1e-4)
+    np.testing.assert_allclose(on_grid, np.rint(weight / scale.reshape(-1, 1, 1, 1)), atol=1e-4)
+    np.testing.assert_allclose(graph.constants[conv.input[2]], np.array([5, -7, 0, 1]) * 0.02 * scale, rtol=1e-5)
+    np.testing.assert_array_equal(known.weight_scales[conv.input[1]], scale)
+
+
+def test_a_clip_is_absorbed_by_the_range_of_its_output() -> None:
+    graph = residual_net()
+    known = Quantization(observe_ranges(graph, [{"image": IMAGE * 20}]))
+    assert known.ranges["c0"].high > 6
+    assert absorb_activations(graph, known) == 2
+    assert "Clip" not in operators(graph)
+    assert "Relu" not in operators(graph)
+    assert known.ranges["a0"] == Range(0, 6)
+
+
+def test_a_clip_that_does_not_hold_zero_stays() -> None:
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["c"]),
+        helper.make_node("Clip", ["c", "low", "high"], ["y"]),
+        helper.make_node("Conv", ["y", "v"], ["z"]),
+    ]
+    constants = {
+        "w": floats(4, 3, 1, 1), "v": floats(4, 4, 1, 1),
+        "low": np.array(1, np.float32), "high": np.array(2, np.float32),
+    }  # fmt: skip
+    graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"z": ["N", 4, 8, 8]})
+    assert absorb_activations(graph, Quantization(observe_ranges(graph, [{"image": IMAGE}]))) == 0
+
+
+def test_onnx_runtime_runs_the_lowered_graph_without_a_float_island(tmp_path: Path) -> None:
+    graph = lowered(residual_net(), "x86-vnni")
+    graph.save(tmp_path / "int8.onnx")
+    ran = fused(tmp_path / "int8.onnx", tmp_path)
+    assert ran.count("QLinearConv") == 3
+    assert {"QLinearAdd", "QLinearGlobalAveragePool", "QGemm"} <= set(ran)
+    assert not {"Conv", "Add", "Gemm", "DequantizeLinear"} & set(ran)
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_lowered_answers_stay_near_the_float_ones(target: str, tmp_path: Path) -> None:
+    images = RNG.normal(0, 1, (64, 3, 8, 8)).astype(np.float32)
+    wanted = run(residual_net(), {"image": images}, tmp_path)["logits"]
+    got = run(lowered(residual_net(), target, images), {"image": images}, tmp_path)["logits"]
+    error = np.sqrt(np.mean((wanted - got) ** 2)) / wanted.std()
+    assert error < 0.05, error
+
+
+def test_every_tensor_has_one_quantizer_shared_by_its_readers() -> None:
+    graph = lowered(residual_net(), "x86-vnni")
+    quantized = [node.input[0] for node in graph.nodes if node.op_type == "QuantizeLinear"]
+    assert len(quantized) == len(set(quantized))
+    readers = [node for node in graph.nodes if "a0.dequantized" in node.input]
+    assert sorted(node.op_type for node in readers) == ["Add", "Conv"]
+
+
+def test_weights_are_stored_as_int8_and_biases_as_int32() -> None:
+    graph = lowered(residual_net(), "x86-vnni")
+    for node in graph.nodes:
+        if node.op_type in ("Conv", "Gemm"):
+            kinds = [graph.constants[graph.producer(name).input[0]].dtype for name in node.input[1:]]
+            assert kinds == [np.int8, np.int32]
+
+
+def test_a_node_without_a_range_is_left_float_with_its_weights() -> None:
+    graph = residual_net()
+    known = Quantization(observe_ranges(graph, [{"image": IMAGE}]))
+    del known.ranges["c2"]
+    absorb_activations(graph, known)
+    place_quantizers(graph, known, TARGETS["x86-vnni"])
+    left = next(node for node in graph.nodes if node.output[0] == "c2")
+    assert graph.constants[left.input[1]].dtype == np.float32
+
+
+def test_no_pair_of_weights_can_saturate_where_pairs_are_added_in_int16() -> None:
+    rows = np.array([[1.0, 1.0, -1.0], [1.0, 0.01, 0.0], [-0.5, 0.5, 0.25]], np.float32)
+    scale = pair_safe_scale(rows, weight_scale(rows, None))
+    quantized = np.rint(rows / scale[:, None])
+    pairs = -np.sort(-np.abs(quantized), axis=1)[:, :2].sum(axis=1)
+    assert (255 * pairs <= 32767).all()
+    assert np.abs(quantized[1]).max() == 127, "a channel that cannot saturate keeps its full range"
+
+
+def test_lowering_for_avx2_keeps_every_stored_pair_safe_but_not_depthwise_ones() -> None:
+    graph = lowered(residual_net(), "x86-avx2")
+    for node in graph.nodes:
+        if node.op_type == "Conv":
+            stored = graph.constants[graph.producer(node.input[1]).input[0]].astype(int)
+            pairs = -np.sort(-np.abs(stored.reshape(len(stored), -1)), axis=1)[:, :2].sum(axis=1)
+            if node.input[1].startswith("a1"):
+                assert np.abs(stored).max() == 127
+            else:
+                assert (255 * pairs <= 32767).all()
+
+
+def test_calibration_that_is_not_finite_names_the_activation() -> None:
+    bad = IMAGE.copy()
+    bad[0, 0, 0, 0] = np.inf
+    with pytest.raises(BadData, match="activation 'image' is not finite"):
+        observe_ranges(residual_net(), [{"image": bad}])
+
+
+def test_no_calibration_data_is_an_error() -> None:
+    with pytest.raises(BadData, match="no calibration data"):
+        observe_ranges(residual_net(), [])
+
+
+def test_a_pass_on_a_copy_leaves_the_original_alone() -> None:
+    graph = residual_net()
+    before = operators(graph)
+    lowered(graph.copy(), "x86-vnni")
+    assert operators(graph) == before
