@@ -1,0 +1,66 @@
+"""Image classification: softmax cross entropy, top-1 and top-5."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edge_kit.core.progress import Progress
+from edge_kit.core.records import Metric
+from edge_kit.core.tensors import MAIN, Array, Graphs
+from edge_kit.data.dataset import Dataset
+from edge_kit.tasks.task import TASKS
+
+BATCH = 50
+
+
+class Classify:
+    """Graph `main`: `image` (N, 3, H, W) float32 -> `logits` (N, classes)."""
+
+    name = "classify"
+
+    def loss(self, net: Any, batch: Any) -> Any:
+        from paddle.nn import functional
+
+        return functional.cross_entropy(net(batch["image"]), batch["label"])
+
+    def evaluate(self, graphs: Graphs, dataset: Dataset, progress: Progress) -> tuple[Metric, ...]:
+        hits = np.zeros(2, np.int64)
+        seen = 0
+        for batch in dataset.eval_batches(BATCH):
+            logits = graphs[MAIN]({"image": batch["image"]})["logits"]
+            hits += [count_top(logits, batch["label"], 1), count_top(logits, batch["label"], 5)]
+            seen += len(logits)
+            progress(seen, dataset.eval_size())
+        on = f"{dataset.name} val"
+        return tuple(
+            Metric(name, 100 * int(hit) / seen, "%", on, seen) for name, hit in zip(("top1", "top5"), hits, strict=True)
+        )
+
+    def agreement(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> Metric:
+        same = seen = 0
+        for batch in dataset.eval_batches(BATCH):
+            inputs = {"image": batch["image"]}
+            first, second = (graphs[MAIN](inputs)["logits"].argmax(axis=1) for graphs in (reference, candidate))
+            same += int((first == second).sum())
+            seen += len(first)
+            if seen >= samples:
+                break
+        return Metric("same top1", 100 * same / seen, "%", f"{dataset.name} val", seen)
+
+
+def count_top(logits: Array, labels: Array, k: int) -> int:
+    """How many rows have their label among the `k` largest logits; a tie goes against the label.
+
+    Args:
+        logits: (N, classes). A row with a NaN is a miss.
+        labels: (N,) integers.
+    """
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    others_at_least = (logits >= own).sum(axis=1) - 1
+    hit = (others_at_least < k) & np.isfinite(logits).all(axis=1)
+    return int(hit.sum())
+
+
+TASKS.add("classify", Classify())

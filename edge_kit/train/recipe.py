@@ -1,0 +1,55 @@
+"""How a network is trained, as data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edge_kit.core.errors import UsageError
+
+SCHEDULES = ("cosine", "trapezoid")
+DECAY_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Stochastic gradient descent with momentum and a schedule of the learning rate.
+
+    Attributes:
+        epochs: Passes over the training samples.
+        batch_size: Samples a step.
+        learning_rate: At the top of the schedule.
+        schedule: `cosine` falls to 0 over the whole run; `trapezoid` stays and falls to 0 in the last quarter.
+        warmup_steps: Steps of linear rise from 0 before the schedule counts.
+        momentum: Of the plain, not Nesterov, kind.
+        weight_decay: L2, on every parameter, as the published recipes have it.
+        seed: Of initial weights, order and augmentation.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: str = "cosine"
+    warmup_steps: int = 0
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise UsageError(f"epochs and batch_size must be at least 1, got {self.epochs} and {self.batch_size}")
+        if self.schedule not in SCHEDULES:
+            raise UsageError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
+
+    def rate_at(self, step: int, total: int) -> float:
+        """The learning rate of one step.
+
+        Args:
+            step: From 0.
+            total: Steps of the whole run.
+        """
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        falls_from = total * (1 - DECAY_SHARE) if self.schedule == "trapezoid" else self.warmup_steps
+        share = max(step - falls_from, 0) / max(total - falls_from, 1)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))

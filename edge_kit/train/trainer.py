@@ -1,0 +1,140 @@
+"""The training loop: deterministic, and resumable at any step with the same result."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+
+from edge_kit.core.errors import BadData, EdgeKitError
+from edge_kit.core.progress import Progress
+from edge_kit.core.weights import load_weights, read_metadata, save_weights
+from edge_kit.data.dataset import Dataset
+from edge_kit.tasks.task import Task
+from edge_kit.train.depthwise import fast_depthwise
+from edge_kit.train.recipe import Recipe
+
+CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT_SECONDS = 10.0
+NET, VELOCITY = "net/", "velocity/"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What one training run did.
+
+    Attributes:
+        first_loss: Mean over the first tenth of the steps.
+        last_loss: Mean over the last tenth.
+        resumed_at: Step that a checkpoint let it go on from; 0 where there was none.
+    """
+
+    steps: int
+    samples: int
+    first_loss: float
+    last_loss: float
+    resumed_at: int
+
+
+def fit(net: Any, task: Task, dataset: Dataset, recipe: Recipe, scratch: Path, report: Progress) -> TrainReport:
+    """Train `net` in place.
+
+    Args:
+        net: Paddle layer; its present weights are where training starts.
+        scratch: Folder for checkpoints. A run that finds one there goes on from it.
+
+    Raises:
+        BadData: The set has fewer training samples than one batch.
+        EdgeKitError: The loss is no longer finite.
+    """
+    steps_in_epoch = dataset.train_size() // recipe.batch_size
+    if not steps_in_epoch:
+        raise BadData(f"{dataset.train_size()} training samples do not fill one batch of {recipe.batch_size}")
+    run = _Run(net, task, recipe, steps_in_epoch * recipe.epochs, scratch)
+    run.resume()
+    resumed_at = run.step
+    net.train()
+    with fast_depthwise(net):
+        for epoch in range(run.step // steps_in_epoch, recipe.epochs):
+            start = run.step - epoch * steps_in_epoch
+            for batch in dataset.train_batches(recipe.batch_size, epoch, recipe.seed, start):
+                run.train_on(batch)
+                report(run.step, run.total, f"loss {run.recent_loss():.3f}")
+                run.save_now_and_then()
+    net.eval()
+    tenth = max(len(run.losses) // 10, 1)
+    losses = run.losses
+    samples = run.total * recipe.batch_size
+    return TrainReport(
+        run.total,
+        samples,
+        float(np.mean(losses[:tenth])),
+        float(np.mean(losses[-tenth:])),
+        resumed_at,
+    )
+
+
+class _Run:
+    """A training run in progress: all that a checkpoint must hold."""
+
+    def __init__(self, net: Any, task: Task, recipe: Recipe, total: int, scratch: Path) -> None:
+        self.net, self.task, self.recipe, self.total = net, task, recipe, total
+        self.step = 0
+        self.losses: list[float] = []
+        self._path = scratch / CHECKPOINT
+        self._saved_at = time.monotonic()
+        self._named = [(name, p) for name, p in net.named_parameters() if not p.stop_gradient]
+        self._optimizer = paddle.optimizer.Momentum(
+            learning_rate=recipe.learning_rate,
+            momentum=recipe.momentum,
+            parameters=[p for _, p in self._named],
+            weight_decay=recipe.weight_decay,
+        )
+
+    def train_on(self, batch: Any) -> None:
+        self._optimizer.set_lr(self.recipe.rate_at(self.step, self.total))
+        tensors = {name: paddle.to_tensor(value) for name, value in batch.items()}
+        loss = self.task.loss(self.net, tensors)
+        loss.backward()
+        self._optimizer.step()
+        self._optimizer.clear_grad()
+        self.step += 1
+        self.losses.append(float(loss))
+        if not np.isfinite(self.losses[-1]):
+            raise EdgeKitError(
+                f"the loss became {self.losses[-1]} at step {self.step} of {self.total}; lower the learning rate "
+                f"({self.recipe.learning_rate}) or look at the data"
+            )
+
+    def recent_loss(self) -> float:
+        return float(np.mean(self.losses[-20:]))
+
+    def save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
+            self.save()
+            self._saved_at = time.monotonic()
+
+    def save(self) -> None:
+        arrays = {NET + name: value.numpy() for name, value in self.net.state_dict().items()}
+        state = self._optimizer.state_dict()
+        for name, parameter in self._named:
+            arrays[VELOCITY + name] = state[f"{parameter.name}_velocity_0"].numpy()
+        arrays["losses"] = np.array(self.losses, np.float64)
+        save_weights(self._path, arrays, {"step": str(self.step)})
+
+    def resume(self) -> None:
+        if not self._path.exists():
+            return
+        arrays = load_weights(self._path)
+        self.step = int(read_metadata(self._path)["step"])
+        self.losses = [float(loss) for loss in arrays["losses"]]
+        own = {name.removeprefix(NET): value for name, value in arrays.items() if name.startswith(NET)}
+        self.net.set_state_dict({name: paddle.to_tensor(value) for name, value in own.items()})
+        velocity = {
+            f"{parameter.name}_velocity_0": paddle.to_tensor(arrays[VELOCITY + name]) for name, parameter in self._named
+        }
+        self._optimizer.set_state_dict(velocity)

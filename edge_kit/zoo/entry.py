@@ -1,0 +1,109 @@
+"""What the zoo says of a model, and the registry of all models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edge_kit.core.errors import UsageError
+from edge_kit.core.registry import Registry
+from edge_kit.core.tensors import GraphSpec
+from edge_kit.data.dataset import MiniSettings
+from edge_kit.train.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One published number.
+
+    Attributes:
+        dataset: As published, with its split.
+        metric: `top1`.
+        value: In `unit`.
+        source: Where it was read.
+    """
+
+    dataset: str
+    metric: str
+    value: float
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a model is fed and trained on one data set.
+
+    Attributes:
+        preprocess: From a stored sample to network input; the data format's own kind.
+        recipe: How it is trained, from `weights` where there are some.
+        recovery: How it is trained again after pruning.
+        augment: Random changes to training samples; None for the data format's own.
+        made: How its mini set is made; None where the data set is the user's.
+        weights: A checkpoint in the package (`name.safetensors`) or an https address; None where there is none.
+    """
+
+    preprocess: Any
+    recipe: Recipe
+    recovery: Recipe
+    augment: Any = None
+    made: MiniSettings | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ZooEntry:
+    """One model of the zoo.
+
+    Attributes:
+        id: As given on the command line.
+        task: Name of its task.
+        data: Name of the on-disk format of its data sets.
+        parameters: Trainable, at `published_sizes`; batch norm's running statistics are not counted.
+        macs: Multiply-accumulates of one sample at the published input size.
+        published_sizes: What `build` is given for the published network.
+        build: The network, untrained: sizes by keyword -> Paddle layer.
+        graphs: The graphs to export, by name, for a preprocessing.
+        published: Feeding and training as published.
+        mini: The same on the mini set.
+        pretraining: How the packaged weights of `mini` are made; None where there are none.
+        source: What architecture and recipe were taken from, and any difference.
+    """
+
+    id: str
+    title: str
+    family: str
+    task: str
+    paper: str
+    licence: str
+    source: str
+    data: str
+    parameters: int
+    macs: int
+    published_sizes: Mapping[str, int]
+    build: Callable[..., Any]
+    graphs: Callable[[Any], Mapping[str, GraphSpec]]
+    references: tuple[Reference, ...]
+    published: Setup
+    mini: Setup
+    pretraining: Setup | None = None
+
+    def setup(self, name: str) -> Setup:
+        """The setup called `published`, `mini` or `pretraining`.
+
+        Raises:
+            UsageError: The model has none of that name.
+        """
+        found = {"published": self.published, "mini": self.mini, "pretraining": self.pretraining}[name]
+        if found is None:
+            raise UsageError(f"{self.id!r} has no setup for {name}; leave out --from-scratch")
+        return found
+
+
+MODELS: Registry[ZooEntry] = Registry("model")
+
+
+def register(entry: ZooEntry) -> ZooEntry:
+    """Add a model to the zoo under its own id."""
+    return MODELS.add(entry.id, entry)

@@ -1,0 +1,140 @@
+"""Training gives the same weights whether or not it was interrupted."""
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from edge_kit.core.errors import BadData, EdgeKitError
+from edge_kit.tasks import TASKS
+from edge_kit.train import trainer
+from edge_kit.train.depthwise import fast_depthwise
+from edge_kit.train.recipe import Recipe
+from edge_kit.train.trainer import CHECKPOINT, fit
+
+
+class Stripes:
+    """Pictures of three kinds of stripes; easy to learn, made on the spot."""
+
+    name, published, labels, sizes = "stripes", False, (), {"num_classes": 3}
+
+    def __init__(self, count: int = 96) -> None:
+        self.count = count
+
+    def train_size(self) -> int:
+        return self.count
+
+    def train_batches(self, batch: int, epoch: int, seed: int, start: int = 0):
+        for i in range(start, self.count // batch):
+            rng = np.random.default_rng([seed, epoch, i])
+            labels = rng.integers(0, 3, batch)
+            images = rng.normal(0, 0.3, (batch, 3, 8, 8)).astype(np.float32)
+            for image, label in zip(images, labels, strict=True):
+                image[label, :: 1 + label] += 1
+            yield {"image": images, "label": labels}
+
+
+def small_net() -> nn.Layer:
+    paddle.seed(5)
+    return nn.Sequential(
+        nn.Conv2D(3, 8, 3, padding=1, bias_attr=False),
+        nn.BatchNorm2D(8),
+        nn.ReLU6(),
+        nn.Conv2D(8, 8, 3, padding=1, groups=8),
+        nn.AdaptiveAvgPool2D(1),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+
+
+def ignore(done: int, total: int, note: str = "") -> None:
+    pass
+
+
+RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=0.1, warmup_steps=2, weight_decay=1e-4)
+
+
+def weights_of(net: nn.Layer) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in net.state_dict().items()}
+
+
+def test_the_loss_falls(tmp_path: Path) -> None:
+    report = fit(small_net(), TASKS.get("classify"), Stripes(), RECIPE, tmp_path, ignore)
+    assert report.steps == 36
+    assert report.last_loss < 0.5 * report.first_loss
+
+
+@pytest.mark.parametrize("stop_at", [1, 12, 17, 35])
+def test_a_stopped_run_goes_on_to_the_same_weights(stop_at: int, tmp_path: Path, monkeypatch) -> None:
+    undisturbed = small_net()
+    fit(undisturbed, TASKS.get("classify"), Stripes(), RECIPE, tmp_path / "none", ignore)
+
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    def stop(done: int, total: int, note: str = "") -> None:
+        if done == stop_at + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_net(), TASKS.get("classify"), Stripes(), RECIPE, scratch, stop)
+    assert (scratch / CHECKPOINT).exists()
+    resumed = small_net()
+    report = fit(resumed, TASKS.get("classify"), Stripes(), RECIPE, scratch, ignore)
+    assert report.resumed_at == stop_at
+    wanted, got = weights_of(undisturbed), weights_of(resumed)
+    assert all(np.array_equal(wanted[name], got[name]) for name in wanted)
+
+
+def test_too_few_samples_for_one_batch_are_an_error_of_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="5 training samples do not fill one batch of 8"):
+        fit(small_net(), TASKS.get("classify"), Stripes(5), RECIPE, tmp_path, ignore)
+
+
+def test_a_loss_that_explodes_stops_the_run(tmp_path: Path) -> None:
+    wild = Recipe(epochs=3, batch_size=8, learning_rate=1e30)
+    with pytest.raises(EdgeKitError, match="the loss became .* lower the learning rate"):
+        fit(small_net(), TASKS.get("classify"), Stripes(), wild, tmp_path, ignore)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(2, 2), (7, 4), (8, 8)])
+@pytest.mark.parametrize("bias", [False, None])
+def test_fast_depthwise_equals_the_kernel_it_replaces(kernel: int, stride: int, size: tuple[int, int], bias) -> None:
+    paddle.seed(1)
+    net = nn.Sequential(nn.Conv2D(6, 6, kernel, stride, kernel // 2, groups=6, bias_attr=bias))
+    image = paddle.randn([3, 6, *size])
+    image.stop_gradient = False
+    slow = net(image)
+    slow.sum().backward()
+    gradients = [net[0].weight.grad.numpy().copy(), image.grad.numpy().copy()]
+    net.clear_gradients()
+    image.clear_grad()
+    with fast_depthwise(net):
+        fast = net(image)
+        fast.sum().backward()
+    # float32 sums of up to 25 products, in another order
+    np.testing.assert_allclose(fast.numpy(), slow.numpy(), atol=1e-5)
+    np.testing.assert_allclose(net[0].weight.grad.numpy(), gradients[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(image.grad.numpy(), gradients[1], rtol=1e-4, atol=1e-5)
+
+
+def test_fast_depthwise_leaves_no_trace() -> None:
+    net = small_net()
+    before = net[3].forward
+    with fast_depthwise(net):
+        assert net[3].forward != before
+    assert net[3].forward == before
+
+
+def test_the_schedule_warms_up_and_falls_to_nothing() -> None:
+    recipe = Recipe(epochs=1, batch_size=1, learning_rate=0.4, warmup_steps=4)
+    rates = [recipe.rate_at(step, 100) for step in range(100)]
+    assert rates[:4] == [0.1, 0.2, pytest.approx(0.3), 0.4]
+    assert rates[4] == 0.4
+    assert rates[52] == pytest.approx(0.2)
+    assert 0 < rates[99] < 0.001

@@ -1,0 +1,77 @@
+"""Every model of the zoo is the published one."""
+
+import paddle
+import pytest
+
+from compress.prune.macs import count_macs
+from edge_kit.data import FORMATS
+from edge_kit.tasks import TASKS
+from edge_kit.zoo import MODELS, ZooEntry, load_all
+
+load_all()
+EVERY_MODEL = pytest.mark.parametrize("entry", list(MODELS), ids=lambda entry: entry.id)
+
+
+@EVERY_MODEL
+def test_parameters_equal_the_published_count(entry: ZooEntry) -> None:
+    net = entry.build(**entry.published_sizes)
+    assert sum(p.size for p in net.parameters() if not p.stop_gradient) == entry.parameters
+
+
+@EVERY_MODEL
+def test_multiply_accumulates_equal_the_recorded_count(entry: ZooEntry) -> None:
+    net = entry.build(**entry.published_sizes)
+    counted = 0
+    for spec in entry.graphs(entry.published.preprocess).values():
+        counted += count_macs(spec.part(net), {tensor.name: tensor.with_batch(1) for tensor in spec.inputs})
+    assert counted == entry.macs
+
+
+@EVERY_MODEL
+def test_task_and_data_format_are_registered(entry: ZooEntry) -> None:
+    assert entry.task in TASKS
+    assert entry.data in FORMATS
+
+
+@EVERY_MODEL
+def test_references_name_their_source(entry: ZooEntry) -> None:
+    assert all(row.source and row.dataset and row.unit for row in entry.references)
+
+
+def test_mobilenetv2_carries_the_published_row() -> None:
+    rows = {row.metric: row.value for row in MODELS.get("mobilenetv2").references}
+    assert rows == {"top1": 72.15, "top5": 90.65}
+
+
+def test_mobilenetv2_equals_paddle_vision_where_the_two_are_the_same_network() -> None:
+    """Paddle's own leaves out the first expansion; with that unit made the identity, outputs must agree."""
+    from paddle.vision.models import mobilenet_v2
+
+    entry = MODELS.get("mobilenetv2")
+    paddle.seed(3)
+    theirs = mobilenet_v2(num_classes=7)
+    theirs.eval()
+    ours = entry.build(num_classes=7)
+    ours.eval()
+    first = {name for name, _ in ours.named_parameters() if name.startswith("conv2._first_block._expand_conv")}
+    names = [name for name in ours.state_dict() if name not in first and "conv2._first_block._expand_conv" not in name]
+    values = list(theirs.state_dict().values())
+    assert len(names) == len(values)
+    state = dict(zip(names, values, strict=True))
+    state["conv2._first_block._expand_conv._conv.weight"] = paddle.eye(32).reshape([32, 32, 1, 1])
+    # ReLU6 after the identity changes nothing: its input comes from a ReLU6.
+    state["conv2._first_block._expand_conv._batch_norm.weight"] = paddle.full([32], (1 + 1e-5) ** 0.5)
+    state["conv2._first_block._expand_conv._batch_norm.bias"] = paddle.zeros([32])
+    state["conv2._first_block._expand_conv._batch_norm._mean"] = paddle.zeros([32])
+    state["conv2._first_block._expand_conv._batch_norm._variance"] = paddle.ones([32])
+    missing, unexpected = ours.set_state_dict(state)
+    assert not missing
+    assert not unexpected
+    image = paddle.randn([2, 3, 64, 64])
+    # float32 re-association through 53 convolutions
+    assert paddle.allclose(ours(image), theirs(image), rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_model_suggests_the_nearest() -> None:
+    with pytest.raises(Exception, match="did you mean 'mobilenetv2'"):
+        MODELS.get("mobilnetv2")
