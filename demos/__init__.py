@@ -1,0 +1,1 @@
+"""Camera apps, each a short file over `edge_kit.camera`."""

@@ -1,0 +1,54 @@
+"""`edge-kit compress`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_kit.cli.options import JsonOption, WorkspaceOption, make_runner, print_json
+from edge_kit.core.errors import CheckError
+
+
+def compress(
+    model: Annotated[str, typer.Argument(help="Id of a zoo model; `edge-kit zoo` lists them.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Data set in the model's published format.", show_default="mini"),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="File of weights to take instead of training, or `pretrained`."),
+    ] = None,
+    prune: Annotated[float, typer.Option(help="Share of the FLOPs to remove.")] = 0.0,
+    criterion: Annotated[str, typer.Option(help="What prunes a filter: l1 or fpgm.")] = "l1",
+    target: Annotated[str, typer.Option(help="What the INT8 graph is lowered for.")] = "auto",
+    calibration: Annotated[int, typer.Option(help="Training samples to find ranges on.")] = 200,
+    max_bad: Annotated[int, typer.Option(help="Missing or broken samples to leave out.")] = 0,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Points of the metric that may be lost.", show_default="0.5, 2 when pruned"),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads that latency is measured with.")] = 1,
+    workspace: WorkspaceOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train or load a model, quantize it, lower it for this machine, and check what was kept."""
+    from edge_kit.pipeline.checks import Limits
+    from edge_kit.pipeline.compress import CompressRequest
+    from edge_kit.pipeline.compress import compress as run_compress
+    from edge_kit.report.progress import ConsoleReporter
+    from edge_kit.report.tables import print_report
+
+    limits = Limits() if max_drop is None else Limits(max_drop=max_drop)
+    request = CompressRequest(
+        model, data, weights, prune, criterion, target,
+        calibration=calibration, max_bad=max_bad, threads=threads, limits=limits,
+    )  # fmt: skip
+    with ConsoleReporter() as reporter:
+        report = run_compress(request, make_runner(workspace, "compress", reporter))
+    print_json(report.as_dict()) if json else print_report(report)
+    if not report.ok:
+        short = ", ".join(f"{c.name} {c.value:.4g} against {c.limit:.4g}" for c in report.checks if c.ok is False)
+        raise CheckError(f"a check fell short: {short}")

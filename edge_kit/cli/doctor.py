@@ -1,0 +1,22 @@
+"""`edge-kit doctor`."""
+
+from __future__ import annotations
+
+from edge_kit.cli.options import JsonOption, WorkspaceOption, print_json
+from edge_kit.core.errors import CheckError, EdgeKitError
+
+
+def doctor(workspace: WorkspaceOption = None, json: JsonOption = False) -> None:
+    """Look for what is wrong with this installation: versions, engines, processor, known-bad pairs."""
+    from edge_kit.core.workspace import Workspace
+    from edge_kit.pipeline.doctor import examine
+    from edge_kit.report.doctor import print_findings
+
+    try:
+        findings = examine(Workspace.open(workspace))
+    except EdgeKitError as error:
+        findings = examine(None, str(error))
+    print_json(findings) if json else print_findings(findings)
+    wrong = [finding["name"] for finding in findings if finding["ok"] is False]
+    if wrong:
+        raise CheckError(f"{len(wrong)} thing(s) to mend: {', '.join(wrong)}")

@@ -1,0 +1,1 @@
+"""Plan -> stages -> workspace: knows the order of the work and none of the work itself."""

@@ -1,0 +1,124 @@
+"""Holds what was measured to limits; where a number cannot be compared, says so instead of passing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edge_kit.core.records import Check
+from edge_kit.zoo import ZooEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a compressed model must keep to.
+
+    Attributes:
+        max_drop: Of the headline metric against full precision, in its unit.
+        max_size_ratio: INT8 bytes over full precision bytes.
+        max_latency_ratio: INT8 p50 over full precision p50.
+        max_parity: Relative difference between Paddle and exported full precision outputs.
+        reference_slack: How far below its published row a metric may lie on the published data set.
+    """
+
+    max_drop: float = 0.5
+    max_size_ratio: float = 0.30
+    max_latency_ratio: float = 1.0
+    max_parity: float = 1e-4
+    reference_slack: float = 0.5
+
+    def relaxed_for_pruning(self) -> Limits:
+        """A network of half the work is given 2 points, unless the user has set a drop."""
+        return replace(self, max_drop=2.0) if self.max_drop == Limits().max_drop else self
+
+
+def check_all(facts: Mapping[str, Any], entry: ZooEntry, share: float, limits: Limits) -> tuple[Check, ...]:
+    """Every check that the facts allow.
+
+    Args:
+        facts: Of the pipeline, as JSON.
+        share: Of the multiply-accumulates that pruning was to remove; 0 without pruning.
+    """
+    return (
+        *_parity(facts, limits),
+        *_references(facts, entry, limits),
+        *_drop(facts, limits),
+        *_pruning(facts, share),
+        *_ratios(facts, limits),
+    )
+
+
+def _parity(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
+    return [
+        Check.at_most(
+            f"{version} parity {graph}/{one['output']}",
+            one["max_rel"],
+            limits.max_parity,
+            note=f"Paddle against ONNX Runtime, relative, {one['samples']} samples",
+        )
+        for version, graphs in facts["parity"].items()
+        for graph, outputs in graphs.items()
+        for one in outputs
+    ]
+
+
+def _references(facts: Mapping[str, Any], entry: ZooEntry, limits: Limits) -> list[Check]:
+    """Published rows: held to on the published data set, shown as not comparable on any other."""
+    measured = {metric["name"]: metric for metric in facts["models"]["fp32"]["metrics"]}
+    checks = []
+    for row in entry.references:
+        metric = measured.get(row.metric)
+        if metric is None:
+            continue
+        name = f"fp32 {row.metric} against published"
+        if facts["published_data"]:
+            least = row.value - limits.reference_slack
+            note = f"published {row.value:g} on {row.dataset}, {row.source}"
+            checks.append(Check.at_least(name, metric["value"], least, row.unit, note))
+        else:
+            note = f"not comparable: {metric['dataset']}, published on {row.dataset}"
+            checks.append(Check(name, metric["value"], row.value, None, row.unit, "min", note))
+    return checks
+
+
+def _drop(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
+    checks = []
+    reference = facts["models"]["fp32"]["metrics"]
+    for version, model in facts["models"].items():
+        if version == "fp32" or not reference:
+            continue
+        first, own = reference[0], model["metrics"][0]
+        note = f"{first['value']:.2f} to {own['value']:.2f} on {own['samples']} samples of {own['dataset']}"
+        drop = first["value"] - own["value"]
+        checks.append(Check.at_most(f"{version} {own['name']} drop", drop, limits.max_drop, "points", note))
+    return checks
+
+
+def _pruning(facts: Mapping[str, Any], share: float) -> list[Check]:
+    if not share:
+        return []
+    before, after = (facts["size"][version]["macs"] for version in ("fp32", "pruned"))
+    note = f"{before:,} to {after:,} multiply-accumulates, counted"
+    return [Check.at_most("pruned work ratio", after / before, 1 - share + 0.02, note=note)]
+
+
+def _ratios(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
+    full, small = facts["models"]["fp32"], facts["models"]["int8"]
+    sizes = (small["size_bytes"], full["size_bytes"])
+    plan = full["latency"]
+    note = (
+        f"p50 {small['latency']['p50_ms']:.3f} of {plan['p50_ms']:.3f} ms, {plan['runtime']} "
+        f"{plan['runtime_version']}, {plan['threads']} thread(s), batch {plan['batch']}, "
+        f"{plan['repeats']} repeats in turn"
+    )
+    ratio = small["latency"]["p50_ms"] / plan["p50_ms"]
+    return [
+        Check.at_most(
+            "int8 size ratio",
+            sizes[0] / sizes[1],
+            limits.max_size_ratio,
+            note=f"{sizes[0]:,} of {sizes[1]:,} bytes",
+        ),
+        Check.at_most("int8 latency ratio", ratio, limits.max_latency_ratio, note=note),
+    ]

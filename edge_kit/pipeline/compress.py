@@ -1,0 +1,198 @@
+"""The main job: a zoo model from full precision to a checked INT8 bundle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_kit.core.bundle import Bundle
+from edge_kit.core.errors import BadData, UsageError
+from edge_kit.core.files import read_json, sha256_file
+from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
+from edge_kit.pipeline.bundles import publish_bundle
+from edge_kit.pipeline.checks import Limits, check_all
+from edge_kit.pipeline.inputs import DataRequest, model_data, packaged_input
+from edge_kit.pipeline.receipt import make_receipt
+from edge_kit.pipeline.runner import Input, Runner, installed_version
+from edge_kit.pipeline.sources import model_of, setup_of
+from edge_kit.pipeline.stages import BUNDLE
+from edge_kit.train.recipe import Recipe
+from runtimes.targets import TARGETS, cpu_name, this_machine
+
+PRETRAINED = "pretrained"
+
+
+@dataclass(frozen=True, slots=True)
+class CompressRequest:
+    """What the user asked for.
+
+    Attributes:
+        id: Of a zoo model.
+        data: Folder in the model's published format; None for the mini set.
+        weights: File of weights to use instead of training, or `pretrained`; None to train.
+        prune: Share of the multiply-accumulates to remove before quantization; 0 for none.
+        criterion: What a filter's worth is judged by, `l1` or `fpgm`.
+        target: Of the INT8 graphs; `auto` reads this machine.
+        algorithm: How PaddleSlim chooses the range of an activation.
+        calibration: Training samples that ranges are found on.
+        max_bad: Missing or broken samples to leave out before giving up.
+        threads: That latency is measured with.
+        limits: That the checks hold the result to.
+    """
+
+    id: str
+    data: Path | None = None
+    weights: str | None = None
+    prune: float = 0.0
+    criterion: str = "l1"
+    target: str = "auto"
+    algorithm: str = "hist"
+    calibration: int = 200
+    max_bad: int = 0
+    threads: int = 1
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.prune < 1:
+            raise UsageError(f"--prune is the share of the FLOPs to remove, 0 to below 1; got {self.prune}")
+        if self.calibration < 1 or self.threads < 1 or self.max_bad < 0:
+            raise UsageError("--calibration and --threads must be at least 1, --max-bad at least 0")
+        if self.target != "auto" and self.target not in TARGETS:
+            raise UsageError(f"unknown target {self.target!r}; known: auto, {', '.join(sorted(TARGETS))}")
+
+
+class _Compression:
+    """One request on its way through the stages."""
+
+    def __init__(self, request: CompressRequest, runner: Runner) -> None:
+        self.request, self.runner = request, runner
+        self.mini = request.data is None
+        self.base = {
+            "id": request.id,
+            "setup": "mini" if self.mini else "published",
+            "max_bad": request.max_bad,
+        }
+        self.entry, self.setup = model_of(self.base), setup_of(self.base)
+        self.target = this_machine().name if request.target == "auto" else request.target
+        self.data = model_data(DataRequest(self.base, request.data), runner)
+
+    def run(
+        self,
+        stage: str,
+        extra: Mapping[str, Any],
+        inputs: Mapping[str, Input],
+        conditions: Mapping[str, str] | None = None,
+    ) -> Input:
+        """Run a stage of this model on this data."""
+        given = {"data": self.data, **inputs}
+        return self.runner.run(stage, {**self.base, **extra}, given, conditions=conditions)
+
+    def train(self, recipe: Recipe, start: Input | None) -> Input:
+        return self.run("train", {"recipe": asdict(recipe)}, {"weights": start} if start else {})
+
+    def dense(self) -> Input:
+        """Full-precision weights: given ones as they are, else trained."""
+        source = self.request.weights
+        if source is None:
+            return self.train(self.setup.recipe, packaged_input(self.base) if self.mini else None)
+        if source == PRETRAINED:
+            given = packaged_input(self.base) if self.mini else self._released()
+            if given is None:
+                raise BadData(f"no pretrained weights of {self.entry.id!r} for this data set; pass --weights FILE")
+            return self.run("weights", {}, {"weights": given})
+        path = Path(source)
+        if not path.is_file():
+            raise BadData(f"weights file {source!r} does not exist")
+        return self.run("weights", {}, {"weights": Input(path.resolve(), sha256_file(path))})
+
+    def _released(self) -> Input | None:
+        if not self.setup.weights:
+            return None
+        made = self.runner.run("download", {"url": self.setup.weights}, {})
+        return Input(made.path / "released.pdparams", made.digest)
+
+    def pruned(self, dense: Input) -> Input:
+        how = {"share": self.request.prune, "criterion": self.request.criterion}
+        cut = self.run("prune", how, {"weights": dense})
+        return self.train(self.setup.recovery, cut)
+
+    def export(self, weights: Input) -> Input:
+        return self.run("export", {"calibration": self.request.calibration}, {"weights": weights})
+
+    def quantized(self, exported: Input) -> tuple[Input, Input]:
+        calibration = {"calibration": self.request.calibration}
+        how = {**calibration, "algorithm": self.request.algorithm}
+        fake = self.run("quantize", how, {"export": exported})
+        return fake, self.run("lower", {**calibration, "target": self.target}, {"quantize": fake})
+
+
+def compress(request: CompressRequest, runner: Runner) -> CompressReport:
+    """Run every stage that has not been run before, and check the result.
+
+    Raises:
+        EdgeKitError: A stage failed; earlier ones are kept.
+    """
+    work = _Compression(request, runner)
+    dense = work.dense()
+    exported = {"fp32": work.export(dense)}
+    if request.prune:
+        exported["pruned"] = work.export(work.pruned(dense))
+    shipped = exported.get("pruned", exported["fp32"])
+    fake, lowered = work.quantized(shipped)
+    versions = {**exported, "int8": lowered}
+    machine = {"cpu": cpu_name(), "isa": this_machine().name, "cores": str(os.cpu_count())}
+    plan = {"threads": request.threads, "runtime": "onnx"}
+    measured = work.run("measure", plan, versions, machine)
+    facts = _facts(versions, fake, measured)
+    limits = request.limits.relaxed_for_pruning() if request.prune else request.limits
+    checks = check_all(facts, work.entry, request.prune, limits)
+    receipt = make_receipt(work.entry, request, facts, checks, machine)
+    content = {"target": work.target, "receipt": receipt}
+    bundle = work.run("bundle", content, {"fp32": shipped, "int8": lowered})
+    place = publish_bundle(runner.workspace, bundle_name(request), bundle.path / BUNDLE)
+    models = {name: _record(place, name, measured) for name, measured in facts["models"].items()}
+    return CompressReport(request.id, str(place), Bundle(place).digest, tuple(runner.records), models, checks, facts)
+
+
+def bundle_name(request: CompressRequest) -> str:
+    """What a bundle is called in the workspace: the model and what makes it special."""
+    parts = [request.id]
+    if request.prune:
+        parts.append(f"prune{round(100 * request.prune)}")
+    if request.data is not None:
+        parts.append(request.data.resolve().name)
+    return "-".join(parts)
+
+
+def _facts(versions: Mapping[str, Input], fake: Input, measured: Input) -> dict[str, Any]:
+    """All that the stages found out, as JSON."""
+    exports = {name: read_json(given.path / "report.json") for name, given in versions.items() if name != "int8"}
+    facts: dict[str, Any] = read_json(measured.path / "measured.json")
+    facts["parity"] = {name: report["parity"] for name, report in exports.items()}
+    facts["size"] = {name: report["size"] for name, report in exports.items()}
+    facts["lowering"] = read_json(versions["int8"].path / "report.json")
+    facts["quantization"] = read_json(fake.path / "report.json")
+    facts["versions"] = {
+        name: installed_version(name)
+        for name in (
+            "edge-kit",
+            "paddlepaddle",
+            "paddlepaddle-gpu",
+            "paddleslim",
+            "paddle2onnx",
+            "onnxruntime",
+            "numpy",
+        )
+        if installed_version(name)
+    }
+    return facts
+
+
+def _record(place: Path, name: str, measured: Mapping[str, Any]) -> ModelRecord:
+    files = place / ("int8" if name == "int8" else "fp32")
+    metrics = [Metric(**metric) for metric in measured["metrics"]]
+    latency = Latency(**measured["latency"])
+    return ModelRecord(str(files), measured["size_bytes"], metrics[0] if metrics else None, latency)

@@ -1,0 +1,45 @@
+"""How a bundle came about, so that a stranger can hold it to what it claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from edge_kit.core.records import Check
+from edge_kit.zoo import ZooEntry
+
+if TYPE_CHECKING:
+    from edge_kit.pipeline.compress import CompressRequest
+
+
+def make_receipt(
+    entry: ZooEntry,
+    request: CompressRequest,
+    facts: Mapping[str, Any],
+    checks: tuple[Check, ...],
+    machine: Mapping[str, str],
+) -> dict[str, Any]:
+    """Everything a number needs to be believed: versions, machine, data, plan, limits and published rows."""
+    asked = {key: value for key, value in asdict(request).items() if key != "limits"}
+    return {
+        "request": {**asked, "data": str(request.data) if request.data else "mini"},
+        "limits": asdict(request.limits),
+        "machine": dict(machine),
+        "reference": [asdict(row) for row in entry.references],
+        "source": entry.source,
+        "licence": entry.licence,
+        "checks": [asdict(check) for check in checks],
+        **{
+            key: facts[key]
+            for key in (
+                "versions",
+                "models",
+                "agreement",
+                "parity",
+                "size",
+                "lowering",
+                "quantization",
+            )
+        },
+    }

@@ -1,0 +1,251 @@
+"""What each stage does: glue between one room's call and files. Runs in a child process; see `worker`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edge_kit.core.bundle import Manifest, write_bundle
+from edge_kit.core.errors import BadData
+from edge_kit.core.files import read_json, write_json
+from edge_kit.core.registry import Registry
+from edge_kit.core.tensors import GraphSpec, Tensors
+from edge_kit.core.weights import load_weights, save_weights
+from edge_kit.data import FORMATS, Dataset, MiniSettings
+from edge_kit.pipeline.job import Context
+from edge_kit.pipeline.sources import model_of, open_dataset, setup_of
+from edge_kit.tasks import TASKS
+from edge_kit.train.recipe import Recipe
+
+STAGES: Registry[Callable[[Context], None]] = Registry("stage")
+WEIGHTS = "weights.safetensors"
+BUNDLE = "bundle"
+CALIBRATION_BATCH = 20
+
+
+def stage(work: Callable[[Context], None]) -> Callable[[Context], None]:
+    """Register a function as the stage of its own name."""
+    return STAGES.add(work.__name__, work)
+
+
+@stage
+def data(context: Context) -> None:
+    """Make the mini set in its published format."""
+    settings = dict(context.settings)
+    form = FORMATS.get(settings.pop("format"))
+    form.make_mini(context.out, MiniSettings(**settings), context.progress)
+
+
+@stage
+def train(context: Context) -> None:
+    """Train from given or random weights."""
+    from edge_kit.train.trainer import fit
+
+    entry = model_of(context.settings)
+    dataset = open_dataset(context)
+    recipe = Recipe(**context.settings["recipe"])
+    net = _network(context, dataset, recipe.seed)
+    report = fit(net, TASKS.get(entry.task), dataset, recipe, context.scratch, context.progress)
+    _save_network(net, context.out, {"id": entry.id, "data": dataset.name})
+    write_json(context.out / "report.json", asdict(report))
+
+
+@stage
+def score(context: Context) -> None:
+    """The metric of full-precision weights, in Paddle itself."""
+    from edge_kit.train.inference import layer_run
+
+    entry = model_of(context.settings)
+    dataset = open_dataset(context)
+    net = _network(context, dataset, 0)
+    runs = {name: layer_run(net, spec) for name, spec in _graphs(context).items()}
+    metrics = TASKS.get(entry.task).evaluate(runs, dataset, context.progress)
+    write_json(context.out / "metrics.json", [asdict(metric) for metric in metrics])
+
+
+@stage
+def weights(context: Context) -> None:
+    """Take weights from a file as they are."""
+    dataset = open_dataset(context)
+    net = _network(context, dataset, 0)
+    _save_network(net, context.out, {"id": str(context.settings["id"]), "data": dataset.name})
+
+
+@stage
+def download(context: Context) -> None:
+    """Fetch a released file; only ever run when the user asked for it."""
+    from edge_kit.pipeline.sources import download_file
+
+    download_file(context.settings["url"], context.out / "released.pdparams", context.progress)
+
+
+@stage
+def prune(context: Context) -> None:
+    """Cut filters; training again is a stage of its own."""
+    from compress.prune.structured import PruneSettings, prune_filters
+
+    entry = model_of(context.settings)
+    dataset = open_dataset(context)
+    net = _network(context, dataset, 0)
+    shapes = _input_shapes(_graphs(context))
+    chosen = PruneSettings(flops_share=context.settings["share"], criterion=context.settings["criterion"])
+    report = prune_filters(net, shapes, chosen)
+    _save_network(net, context.out, {"id": entry.id, "data": dataset.name})
+    write_json(context.out / "report.json", asdict(report))
+
+
+@stage
+def export(context: Context) -> None:
+    """Paddle inference model and canonical float ONNX of every graph, and the parity between the two."""
+    from convert.export import canonicalise, export_paddle, paddle_to_onnx
+    from convert.parity import measure_parity
+    from edge_kit.train.inference import layer_run
+    from runtimes.registry import get_runtime
+
+    dataset = open_dataset(context)
+    net = _network(context, dataset, 0)
+    report: dict[str, Any] = {
+        "size": _network_size(net, _graphs(context)),
+        "parity": {},
+        "passes": {},
+    }
+    batches = _calibration(context, dataset)[:2]
+    for name, spec in _graphs(context).items():
+        export_paddle(net, spec, context.out / name)
+        converted = context.scratch / f"{name}.onnx"
+        paddle_to_onnx(context.out / name, converted, spec)
+        report["passes"][name] = canonicalise(converted, context.out / f"{name}.onnx")
+        session = get_runtime("onnx").load(context.out / f"{name}.onnx")
+        parity = measure_parity(layer_run(net, spec), session.run, _only_inputs(batches, spec))
+        report["parity"][name] = [asdict(one) for one in parity]
+    write_json(context.out / "report.json", report)
+
+
+@stage
+def quantize(context: Context) -> None:
+    """PaddleSlim's post-training quantization of every graph, as fake-quantized ONNX."""
+    from compress.quantize.ptq import PtqSettings, quantize_static
+    from convert.export import paddle_to_onnx
+
+    batches = _calibration(context, open_dataset(context))
+    settings = PtqSettings(algorithm=context.settings["algorithm"])
+    for name, spec in _graphs(context).items():
+        fake = context.scratch / f"{name}.quantized"
+        quantize_static(context.inputs["export"] / name, fake, _only_inputs(batches, spec), settings)
+        paddle_to_onnx(fake, context.out / f"{name}.onnx", spec)
+    write_json(context.out / "report.json", {"settings": asdict(settings), "calibration": _digest(batches)})
+
+
+@stage
+def lower(context: Context) -> None:
+    """INT8 graphs for one target."""
+    from convert.lower import lower as lower_graph
+    from runtimes.targets import TARGETS
+
+    dataset = open_dataset(context)
+    batches = _calibration(context, dataset)
+    target = TARGETS[context.settings["target"]]
+    report = {}
+    for path in sorted(context.inputs["quantize"].glob("*.onnx")):
+        report[path.stem] = asdict(lower_graph(path, context.out / path.name, target, batches))
+    write_json(context.out / "report.json", report)
+
+
+@stage
+def measure(context: Context) -> None:
+    """Metric, agreement and latency of every version, on one runtime, latencies in turn."""
+    from edge_kit.pipeline.measure import measure_versions
+
+    versions = {name: path for name, path in context.inputs.items() if name != "data"}
+    write_json(context.out / "measured.json", measure_versions(context, open_dataset(context), versions))
+
+
+@stage
+def bundle(context: Context) -> None:
+    """Put graphs, manifest and receipt together."""
+    manifest = _manifest(context)
+    graphs = {
+        precision: {name: context.inputs[precision] / f"{name}.onnx" for name in named}
+        for precision, named in manifest.graphs.items()
+    }
+    folder = context.out / BUNDLE
+    folder.mkdir()
+    write_bundle(folder, manifest, graphs, context.settings["receipt"])
+
+
+def _manifest(context: Context) -> Manifest:
+    entry = model_of(context.settings)
+    specs = _graphs(context)
+    return Manifest(
+        id=entry.id,
+        title=entry.title,
+        task=entry.task,
+        target=context.settings["target"],
+        graphs={p: {name: f"{p}/{name}.onnx" for name in specs} for p in ("fp32", "int8")},
+        inputs={name: spec.inputs for name, spec in specs.items()},
+        outputs={name: spec.outputs for name, spec in specs.items()},
+        preprocess=setup_of(context.settings).preprocess.as_dict(),
+        labels=open_dataset(context).labels,
+        model=read_json(context.inputs["fp32"] / "report.json")["size"],
+    )
+
+
+def _graphs(context: Context) -> Mapping[str, GraphSpec]:
+    return model_of(context.settings).graphs(setup_of(context.settings).preprocess)
+
+
+def _network(context: Context, dataset: Dataset, seed: int) -> Any:
+    """The model's network for the data set, with the weights among the inputs, else random ones."""
+    import paddle
+
+    paddle.seed(seed)
+    net = model_of(context.settings).build(**dataset.sizes)
+    if "weights" in context.inputs:
+        from compress.prune.reshape import fit_to_weights
+
+        path = context.inputs["weights"]
+        found = load_weights(path / WEIGHTS if path.is_dir() else path)
+        try:
+            fit_to_weights(net, found)
+        except BadData as error:
+            raise BadData(f"weights {path.name!r} do not fit {context.settings['id']!r}: {error}") from None
+    net.eval()
+    return net
+
+
+def _save_network(net: Any, out: Path, metadata: dict[str, str]) -> None:
+    save_weights(out / WEIGHTS, {name: value.numpy() for name, value in net.state_dict().items()}, metadata)
+
+
+def _network_size(net: Any, specs: Mapping[str, GraphSpec]) -> dict[str, int]:
+    from compress.prune.macs import count_macs
+
+    parameters = sum(int(p.size) for p in net.parameters() if not p.stop_gradient)
+    macs = sum(count_macs(spec.part(net), _input_shapes({name: spec})) for name, spec in specs.items())
+    return {"parameters": parameters, "macs": macs}
+
+
+def _input_shapes(specs: Mapping[str, GraphSpec]) -> dict[str, tuple[int, ...]]:
+    return {tensor.name: tensor.with_batch(1) for spec in specs.values() for tensor in spec.inputs}
+
+
+def _calibration(context: Context, dataset: Dataset) -> list[Tensors]:
+    return list(dataset.calibration_batches(context.settings["calibration"], CALIBRATION_BATCH))
+
+
+def _only_inputs(batches: list[Tensors], spec: GraphSpec) -> list[Tensors]:
+    return [{tensor.name: batch[tensor.name] for tensor in spec.inputs} for batch in batches]
+
+
+def _digest(batches: list[Tensors]) -> dict[str, Any]:
+    """What the calibration set was, so that a receipt can be held to it."""
+    digest = hashlib.sha256()
+    samples = 0
+    for batch in batches:
+        for name in sorted(batch):
+            digest.update(name.encode() + batch[name].tobytes())
+        samples += len(next(iter(batch.values())))
+    return {"samples": samples, "sha256": digest.hexdigest()}
