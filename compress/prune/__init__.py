@@ -1,0 +1,1 @@
+"""Smaller networks by taking whole filters out."""

@@ -1,0 +1,1 @@
+"""From float weights and activations to eight bits."""
