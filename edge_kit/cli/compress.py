@@ -27,9 +27,10 @@ def compress(
     calibration: Annotated[int, typer.Option(help="Training samples to find ranges on.")] = 200,
     max_bad: Annotated[int, typer.Option(help="Missing or broken samples to leave out.")] = 0,
     max_drop: Annotated[
-        float | None,
-        typer.Option(help="Points of the metric that may be lost.", show_default="0.5, 2 when pruned"),
+        float | None, typer.Option(help="Points of the metric that may be lost.", show_default="0.5, 2 when pruned")
     ] = None,
+    max_size_ratio: Annotated[float, typer.Option(help="INT8 bytes over FP32 bytes.")] = 0.30,
+    max_latency_ratio: Annotated[float, typer.Option(help="INT8 p50 over FP32 p50.")] = 1.0,
     threads: Annotated[int, typer.Option(help="Threads that latency is measured with.")] = 1,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
@@ -41,7 +42,7 @@ def compress(
     from edge_kit.report.progress import ConsoleReporter
     from edge_kit.report.tables import print_report
 
-    limits = Limits() if max_drop is None else Limits(max_drop=max_drop)
+    limits = Limits(max_drop, max_size_ratio, max_latency_ratio)
     request = CompressRequest(
         model, data, weights, prune, criterion, target,
         calibration=calibration, max_bad=max_bad, threads=threads, limits=limits,

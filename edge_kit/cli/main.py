@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -20,6 +22,8 @@ from edge_kit.cli.zoo import zoo
 from edge_kit.core.errors import EdgeKitError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_interrupts: list[int] = []
 
 app = typer.Typer(
     help="From a full-precision Paddle model to a proved INT8 bundle.",
@@ -48,11 +52,11 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except EdgeKitError as error:
             _stop(str(error), error.exit_code)
-        except KeyboardInterrupt:
-            _stop(
-                "interrupted; finished stages are kept, the same command goes on from there",
-                INTERRUPTED,
-            )
+        except (KeyboardInterrupt, ImportError):
+            # An engine that is interrupted while it is imported says ImportError.
+            if not _interrupts:
+                raise
+            _stop("interrupted; finished stages are kept, the same command goes on from there", INTERRUPTED)
 
     return run
 
@@ -66,8 +70,14 @@ for _command in (compress, train, bench, verify, zoo, doctor):
     app.command(_command.__name__)(_guarded(_command))
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupts.append(number)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Entry point."""
+    signal.signal(signal.SIGINT, _interrupt)
     # Paddle warns about compilers it does not need; nothing it says at import is for our users.
     warnings.filterwarnings("ignore", module=r"paddle\..*")
     app()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from edge_kit.core.records import Check
@@ -15,22 +15,23 @@ class Limits:
     """What a compressed model must keep to.
 
     Attributes:
-        max_drop: Of the headline metric against full precision, in its unit.
+        max_drop: Of the headline metric against full precision, in its unit; None for 0.5, or 2 of a pruned network.
         max_size_ratio: INT8 bytes over full precision bytes.
         max_latency_ratio: INT8 p50 over full precision p50.
         max_parity: Relative difference between Paddle and exported full precision outputs.
         reference_slack: How far below its published row a metric may lie on the published data set.
     """
 
-    max_drop: float = 0.5
+    max_drop: float | None = None
     max_size_ratio: float = 0.30
     max_latency_ratio: float = 1.0
     max_parity: float = 1e-4
     reference_slack: float = 0.5
 
-    def relaxed_for_pruning(self) -> Limits:
-        """A network of half the work is given 2 points, unless the user has set a drop."""
-        return replace(self, max_drop=2.0) if self.max_drop == Limits().max_drop else self
+    def drop(self, pruned: bool) -> float:
+        """The drop allowed to a network, pruned or not."""
+        usual = 2.0 if pruned else 0.5
+        return usual if self.max_drop is None else self.max_drop
 
 
 def check_all(facts: Mapping[str, Any], entry: ZooEntry, share: float, limits: Limits) -> tuple[Check, ...]:
@@ -43,7 +44,7 @@ def check_all(facts: Mapping[str, Any], entry: ZooEntry, share: float, limits: L
     return (
         *_parity(facts, limits),
         *_references(facts, entry, limits),
-        *_drop(facts, limits),
+        *_drop(facts, limits.drop(bool(share))),
         *_pruning(facts, share),
         *_ratios(facts, limits),
     )
@@ -82,7 +83,7 @@ def _references(facts: Mapping[str, Any], entry: ZooEntry, limits: Limits) -> li
     return checks
 
 
-def _drop(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
+def _drop(facts: Mapping[str, Any], limit: float) -> list[Check]:
     checks = []
     reference = facts["models"]["fp32"]["metrics"]
     for version, model in facts["models"].items():
@@ -91,7 +92,7 @@ def _drop(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
         first, own = reference[0], model["metrics"][0]
         note = f"{first['value']:.2f} to {own['value']:.2f} on {own['samples']} samples of {own['dataset']}"
         drop = first["value"] - own["value"]
-        checks.append(Check.at_most(f"{version} {own['name']} drop", drop, limits.max_drop, "points", note))
+        checks.append(Check.at_most(f"{version} {own['name']} drop", drop, limit, "points", note))
     return checks
 
 

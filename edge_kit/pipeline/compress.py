@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from compress.prune.structured import PruneSettings
+from compress.quantize.ptq import PtqSettings
 from edge_kit.core.bundle import Bundle
 from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import read_json, sha256_file
 from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
 from edge_kit.pipeline.bundles import publish_bundle
 from edge_kit.pipeline.checks import Limits, check_all
-from edge_kit.pipeline.inputs import DataRequest, model_data, packaged_input
+from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, packaged_input
 from edge_kit.pipeline.receipt import make_receipt
 from edge_kit.pipeline.runner import Input, Runner, installed_version
 from edge_kit.pipeline.sources import model_of, setup_of
@@ -56,8 +58,9 @@ class CompressRequest:
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.prune < 1:
-            raise UsageError(f"--prune is the share of the FLOPs to remove, 0 to below 1; got {self.prune}")
+        PtqSettings(algorithm=self.algorithm)
+        if self.prune:
+            PruneSettings(flops_share=self.prune, criterion=self.criterion)
         if self.calibration < 1 or self.threads < 1 or self.max_bad < 0:
             raise UsageError("--calibration and --threads must be at least 1, --max-bad at least 0")
         if self.target != "auto" and self.target not in TARGETS:
@@ -70,11 +73,7 @@ class _Compression:
     def __init__(self, request: CompressRequest, runner: Runner) -> None:
         self.request, self.runner = request, runner
         self.mini = request.data is None
-        self.base = {
-            "id": request.id,
-            "setup": "mini" if self.mini else "published",
-            "max_bad": request.max_bad,
-        }
+        self.base = base_settings(request.id, "mini" if self.mini else "published", request.max_bad)
         self.entry, self.setup = model_of(self.base), setup_of(self.base)
         self.target = this_machine().name if request.target == "auto" else request.target
         self.data = model_data(DataRequest(self.base, request.data), runner)
@@ -90,14 +89,15 @@ class _Compression:
         given = {"data": self.data, **inputs}
         return self.runner.run(stage, {**self.base, **extra}, given, conditions=conditions)
 
-    def train(self, recipe: Recipe, start: Input | None) -> Input:
-        return self.run("train", {"recipe": asdict(recipe)}, {"weights": start} if start else {})
+    def train(self, recipe: Recipe, start: Input | None, data: Input) -> Input:
+        inputs = {"data": data, **({"weights": start} if start else {})}
+        return self.run("train", {"recipe": asdict(recipe)}, inputs)
 
     def dense(self) -> Input:
         """Full-precision weights: given ones as they are, else trained."""
         source = self.request.weights
         if source is None:
-            return self.train(self.setup.recipe, packaged_input(self.base) if self.mini else None)
+            return self.train(self.setup.recipe, packaged_input(self.base) if self.mini else None, self.data)
         if source == PRETRAINED:
             given = packaged_input(self.base) if self.mini else self._released()
             if given is None:
@@ -117,7 +117,8 @@ class _Compression:
     def pruned(self, dense: Input) -> Input:
         how = {"share": self.request.prune, "criterion": self.request.criterion}
         cut = self.run("prune", how, {"weights": dense})
-        return self.train(self.setup.recovery, cut)
+        more = model_data(DataRequest(self.base, self.request.data, recovery=True), self.runner)
+        return self.train(self.setup.recovery, cut, more)
 
     def export(self, weights: Input) -> Input:
         return self.run("export", {"calibration": self.request.calibration}, {"weights": weights})
@@ -147,8 +148,7 @@ def compress(request: CompressRequest, runner: Runner) -> CompressReport:
     plan = {"threads": request.threads, "runtime": "onnx"}
     measured = work.run("measure", plan, versions, machine)
     facts = _facts(versions, fake, measured)
-    limits = request.limits.relaxed_for_pruning() if request.prune else request.limits
-    checks = check_all(facts, work.entry, request.prune, limits)
+    checks = check_all(facts, work.entry, request.prune, request.limits)
     receipt = make_receipt(work.entry, request, facts, checks, machine)
     content = {"target": work.target, "receipt": receipt}
     bundle = work.run("bundle", content, {"fp32": shipped, "int8": lowered})

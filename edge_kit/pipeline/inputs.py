@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,13 @@ from edge_kit.pipeline.runner import Input, Runner
 from edge_kit.pipeline.sources import model_of, open_folder, packaged_weights, setup_of
 
 
+def base_settings(model: str, setup: str, max_bad: int) -> dict[str, Any]:
+    """What every stage of a model is given; its file is part of it, as a model may come from anywhere."""
+    settings: dict[str, Any] = {"id": model, "setup": setup, "max_bad": max_bad}
+    source = inspect.getsourcefile(model_of(settings).build)
+    return {**settings, "code": sha256_file(Path(source)) if source else ""}
+
+
 @dataclass(frozen=True, slots=True)
 class DataRequest:
     """Which data.
@@ -20,10 +28,12 @@ class DataRequest:
     Attributes:
         base: Settings that name the model and its setup.
         folder: The user's; None for the mini set of that setup.
+        recovery: Whether it is for training again after pruning, which may use a larger mini set.
     """
 
     base: Mapping[str, Any]
     folder: Path | None
+    recovery: bool = False
 
 
 def model_data(request: DataRequest, runner: Runner) -> Input:
@@ -37,7 +47,8 @@ def model_data(request: DataRequest, runner: Runner) -> Input:
             raise BadData(f"data folder {str(request.folder)!r} is not a folder")
         folder = request.folder.resolve()
         return Input(folder, open_folder(request.base, folder).digest())
-    made = setup_of(request.base).made
+    setup = setup_of(request.base)
+    made = (setup.made_for_recovery if request.recovery else None) or setup.made
     if made is None:
         raise UsageError(f"{request.base['id']!r} has no mini set for setup {request.base['setup']!r}; pass --data DIR")
     return runner.run("data", {"format": model_of(request.base).data, **asdict(made)}, {})

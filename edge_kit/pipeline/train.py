@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_kit.core.files import read_json
 from edge_kit.core.weights import load_weights, read_metadata, save_weights
-from edge_kit.pipeline.inputs import DataRequest, model_data, packaged_input
+from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, packaged_input
 from edge_kit.pipeline.runner import Runner
 from edge_kit.pipeline.sources import setup_of
 from edge_kit.pipeline.stages import WEIGHTS
@@ -34,7 +34,7 @@ class TrainRequest:
 def train_model(request: TrainRequest, runner: Runner, out: Path | None, *, half: bool = False) -> dict[str, Any]:
     """Train, score, and copy the weights to `out` where one is given, in half precision if asked."""
     name = "published" if request.data else "pretraining" if request.from_scratch else "mini"
-    base: dict[str, Any] = {"id": request.id, "setup": name, "max_bad": request.max_bad}
+    base = base_settings(request.id, name, request.max_bad)
     data = model_data(DataRequest(base, request.data), runner)
     start = packaged_input(base) if name == "mini" else None
     inputs = {"data": data, **({"weights": start} if start else {})}

@@ -41,6 +41,7 @@ class Setup:
         recovery: How it is trained again after pruning.
         augment: Random changes to training samples; None for the data format's own.
         made: How its mini set is made; None where the data set is the user's.
+        made_for_recovery: The same for `recovery`, where that needs more; None for `made`.
         weights: A checkpoint in the package (`name.safetensors`) or an https address; None where there is none.
     """
 
@@ -49,6 +50,7 @@ class Setup:
     recovery: Recipe
     augment: Any = None
     made: MiniSettings | None = None
+    made_for_recovery: MiniSettings | None = None
     weights: str | None = None
 
 
