@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from paddle import nn
@@ -115,7 +114,7 @@ def _find_cut(macs: Callable[[float, int], int], before: int, keep: float) -> tu
     """Find the ratio, and the coarsest rounding, whose saving is within tolerance of the one asked for."""
     nearest = 1.0
     for multiple in MULTIPLES:
-        for ratio in _edges(partial(macs, multiple=multiple), before, keep):
+        for ratio in _edges(macs, multiple, keep * before):
             reached = macs(ratio, multiple) / before if before else 1.0
             if abs(reached - keep) <= _TOLERANCE * keep:
                 return ratio, multiple
@@ -126,12 +125,12 @@ def _find_cut(macs: Callable[[float, int], int], before: int, keep: float) -> tu
     )
 
 
-def _edges(macs: Callable[[float], int], before: int, keep: float) -> tuple[float, float]:
+def _edges(macs: Callable[[float, int], int], multiple: int, budget: float) -> tuple[float, float]:
     """Find the ratios on either side of the step at the saving asked for, the one that saves enough first."""
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if macs(middle) > keep * before:
+        if macs(middle, multiple) > budget:
             low = middle
         else:
             high = middle

@@ -7,11 +7,11 @@ import onnxruntime
 import paddle
 import paddle2onnx
 import pytest
-from tests.compress.inverted_residual_net import CLASSES, SmallNet
 from paddle.vision.models import mobilenet_v1
 
 from compress.quantize.ptq import ALGORITHMS, MOST_KEPT, PtqSettings, quantize_static
 from edge_kit.core.errors import BadData, UsageError
+from tests.compress.inverted_residual_net import CLASSES, SmallNet
 
 
 def export(net: paddle.nn.Layer, prefix: Path) -> Path:

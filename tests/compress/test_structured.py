@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from tests.compress.inverted_residual_net import CLASSES, SHAPES, Block, SmallNet
 from paddle import nn
 from paddle.vision.models import mobilenet_v1
 from safetensors.numpy import save_file
@@ -17,6 +16,7 @@ from compress.prune.macs import count_macs
 from compress.prune.reshape import fit_to_weights
 from compress.prune.structured import PruneReport, PruneSettings, prune_filters
 from edge_kit.core.errors import BadData, EdgeKitError, MissingDependency, UsageError
+from tests.compress.inverted_residual_net import CLASSES, SHAPES, Block, SmallNet
 
 HALF = PruneSettings(0.5)
 

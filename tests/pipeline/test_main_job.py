@@ -1,0 +1,92 @@
+"""`edge-kit compress mobilenetv2` with no other argument, as the README's reader meets it."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from edge_kit.core.bundle import Bundle
+from edge_kit.core.tensors import random_inputs
+from runtimes.compare import compare
+from runtimes.registry import get_runtime
+from runtimes.timing import TimingPlan, measure_interleaved
+from tests.conftest import Cli, Result
+from tests.pipeline.test_compress import no_worker_is_left, until_log_says
+
+FIVE_MINUTES = 300
+
+
+def test_it_is_done_in_five_minutes_and_every_check_holds(mobilenetv2_run: Result) -> None:
+    assert mobilenetv2_run.code == 0, mobilenetv2_run.err
+    report = mobilenetv2_run.json
+    assert sum(stage["seconds"] for stage in report["stages"]) < FIVE_MINUTES
+    assert not [check for check in report["checks"] if check["ok"] is False]
+
+
+def test_int8_is_as_right_smaller_and_faster(mobilenetv2_run: Result) -> None:
+    fp32, int8 = (mobilenetv2_run.json["models"][name] for name in ("fp32", "int8"))
+    assert fp32["metric"]["samples"] == 1000
+    assert fp32["metric"]["value"] >= 95
+    assert fp32["metric"]["value"] - int8["metric"]["value"] <= 0.5
+    assert int8["size_bytes"] <= 0.30 * fp32["size_bytes"]
+    assert int8["latency"]["p50_ms"] < fp32["latency"]["p50_ms"]
+
+
+def test_the_network_is_the_published_one_but_for_its_ten_classes(mobilenetv2_run: Result) -> None:
+    """1,000 classes have 1,281,000 parameters in the head, ten have 12,810."""
+    size = mobilenetv2_run.json["facts"]["size"]["fp32"]
+    assert size["parameters"] == 3_505_960 - 1_281_000 + 12_810
+
+
+def test_again_takes_less_than_fifteen_seconds(mobilenetv2_run: Result, session_cli: Cli) -> None:
+    began = time.monotonic()
+    again = session_cli("compress", "mobilenetv2", "--json")
+    assert time.monotonic() - began < 15
+    assert again.code == 0
+    assert all(stage["cached"] for stage in again.json["stages"])
+    assert again.json["digest"] == mobilenetv2_run.json["digest"]
+
+
+def test_no_node_of_the_int8_graph_is_left_float(mobilenetv2_run: Result) -> None:
+    lowering = mobilenetv2_run.json["facts"]["lowering"]["main"]
+    assert lowering["left_float"] == {}
+    assert lowering["quantized"] == {"Conv": 53, "Add": 10, "GlobalAveragePool": 1, "Flatten": 1, "Gemm": 1}
+
+
+@pytest.mark.slow
+def test_half_the_work_costs_at_most_two_points_and_is_faster_still(mobilenetv2_run: Result, session_cli: Cli) -> None:
+    done = session_cli("compress", "mobilenetv2", "--prune", "0.5", "--json")
+    assert done.code == 0, done.err
+    size = done.json["facts"]["size"]
+    assert 0.48 <= size["pruned"]["macs"] / size["fp32"]["macs"] <= 0.5
+    models = done.json["models"]
+    assert models["fp32"]["metric"]["value"] - models["int8"]["metric"]["value"] <= 2
+    runtime = get_runtime("onnx")
+    bundles = [Bundle(Path(result.json["bundle"])) for result in (mobilenetv2_run, done)]
+    inputs = random_inputs(bundles[0].manifest.inputs["main"], 1, 0)
+    sessions = [runtime.load(bundle.graph("int8", "main")) for bundle in bundles]
+    timed = measure_interleaved({"whole": (sessions[0], inputs), "half": (sessions[1], inputs)}, TimingPlan(), runtime)
+    verdict = compare("whole", timed["whole"], "half", timed["half"])
+    assert verdict.low > 1, verdict.verdict
+
+
+@pytest.mark.slow
+def test_killed_in_training_it_goes_on_from_the_checkpoint_to_the_same_bundle(
+    mobilenetv2_run: Result, cli: Cli
+) -> None:
+    run = cli.start("compress", "mobilenetv2")
+    until_log_says(cli, "=== stage train:", 120)
+    deadline = time.monotonic() + 120
+    while not list((cli.workspace / "scratch").glob("train-*/checkpoint.safetensors")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate()
+    assert no_worker_is_left(cli)
+    again = cli("compress", "mobilenetv2", "--json")
+    assert again.code == 0, again.err
+    report = next((cli.workspace / "stages").glob("train-*/report.json")).read_text()
+    assert '"resumed_at": 0' not in report
+    assert again.json["digest"] == mobilenetv2_run.json["digest"]
