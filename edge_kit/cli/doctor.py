@@ -11,11 +11,14 @@ def doctor(workspace: WorkspaceOption = None, json: JsonOption = False) -> None:
     from edge_kit.core.workspace import Workspace
     from edge_kit.pipeline.doctor import examine
     from edge_kit.report.doctor import print_findings
+    from edge_kit.report.progress import working
 
     try:
-        findings = examine(Workspace.open(workspace))
+        opened, fault = Workspace.open(workspace), ""
     except EdgeKitError as error:
-        findings = examine(None, str(error))
+        opened, fault = None, str(error)
+    with working("importing every engine in a fresh process"):
+        findings = examine(opened, fault)
     print_json(findings) if json else print_findings(findings)
     wrong = [finding["name"] for finding in findings if finding["ok"] is False]
     if wrong:

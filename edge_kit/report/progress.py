@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 
 from rich.console import Console
@@ -17,6 +19,14 @@ from rich.progress import (
 )
 
 from edge_kit.core.records import StageRecord
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A spinner on stderr, for work that cannot say how much there is of it."""
+    console = Console(stderr=True)
+    with console.status(what) if console.is_terminal else nullcontext():
+        yield
 
 
 class ConsoleReporter:
