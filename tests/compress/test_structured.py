@@ -87,9 +87,15 @@ def test_every_cut_parameter_has_a_new_shape_and_the_report_its_filters(case: Ca
 
     after = numpy_state(net)
     assert before.keys() == after.keys()  # no mask and no backup is left behind
-    untouched = {key for key in after if after[key].shape == before[key]}
-    assert untouched == {case.classifier.replace("weight", "bias")}
-    assert report.channels == {key: value.shape[0] for key, value in after.items() if value.ndim == 4}
+    filters = {key: value.shape[0] for key, value in after.items() if value.ndim == 4}
+    cut = {key: left for key, left in filters.items() if left < before[key][0]}
+    assert report.channels == cut
+    assert all(left % report.multiple == 0 for left in cut.values())
+    # Only what is no wider than one block of channels may stay whole.
+    assert all(before[key][0] <= report.multiple for key in filters.keys() - cut.keys())
+    for key, left in filters.items():
+        norm = key.replace(".0.weight", ".1.")
+        assert {after[norm + name].shape for name in ("weight", "bias", "_mean", "_variance")} == {(left,)}
 
 
 @each_net
