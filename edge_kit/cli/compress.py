@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edge_kit.cli.options import JsonOption, WorkspaceOption, make_runner, print_json
+from edge_kit.cli.options import (
+    DataOption,
+    JsonOption,
+    MaxBadOption,
+    ModelArgument,
+    WorkspaceOption,
+    make_runner,
+    print_json,
+)
 from edge_kit.core.errors import CheckError
 
 
 def compress(
-    model: Annotated[str, typer.Argument(help="Id of a zoo model; `edge-kit zoo` lists them.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Data set in the model's published format.", show_default="mini"),
-    ] = None,
+    model: ModelArgument,
+    data: DataOption = None,
     weights: Annotated[
         str | None,
         typer.Option(help="File of weights to take instead of training, or `pretrained`."),
@@ -25,7 +29,7 @@ def compress(
     criterion: Annotated[str, typer.Option(help="What prunes a filter: l1 or fpgm.")] = "l1",
     target: Annotated[str, typer.Option(help="What the INT8 graph is lowered for.")] = "auto",
     calibration: Annotated[int, typer.Option(help="Training samples to find ranges on.")] = 200,
-    max_bad: Annotated[int, typer.Option(help="Missing or broken samples to leave out.")] = 0,
+    max_bad: MaxBadOption = 0,
     max_drop: Annotated[
         float | None, typer.Option(help="Points of the metric that may be lost.", show_default="0.5, 2 when pruned")
     ] = None,

@@ -13,6 +13,12 @@ import typer
 if TYPE_CHECKING:
     from edge_kit.pipeline.runner import Runner
 
+ModelArgument = Annotated[str, typer.Argument(help="Id of a zoo model; `edge-kit zoo` lists them.")]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Data set in the model's published format.", show_default="mini"),
+]
+MaxBadOption = Annotated[int, typer.Option("--max-bad", help="Missing or broken samples to leave out.")]
 WorkspaceOption = Annotated[
     Path | None,
     typer.Option(

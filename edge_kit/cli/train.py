@@ -7,22 +7,27 @@ from typing import Annotated
 
 import typer
 
-from edge_kit.cli.options import JsonOption, WorkspaceOption, make_runner, print_json
+from edge_kit.cli.options import (
+    DataOption,
+    JsonOption,
+    MaxBadOption,
+    ModelArgument,
+    WorkspaceOption,
+    make_runner,
+    print_json,
+)
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="Id of a zoo model; `edge-kit zoo` lists them.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Data set in the model's published format.", show_default="mini"),
-    ] = None,
+    model: ModelArgument,
+    data: DataOption = None,
     from_scratch: Annotated[
         bool,
         typer.Option(help="Start from random weights and run the long schedule: how packaged weights are made."),
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Also copy the weights to this .safetensors file.")] = None,
     half: Annotated[bool, typer.Option(help="Store the copy in half precision, as packaged weights are.")] = False,
-    max_bad: Annotated[int, typer.Option(help="Missing or broken samples to leave out.")] = 0,
+    max_bad: MaxBadOption = 0,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:

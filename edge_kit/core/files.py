@@ -49,8 +49,8 @@ def _umask() -> int:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a JSON document, atomically, for people as well as programs."""
-    write_atomic(path, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
+    """Write a JSON document, atomically, its keys in the order they have."""
+    write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

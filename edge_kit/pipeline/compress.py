@@ -121,13 +121,13 @@ class _Compression:
         return self.train(self.setup.recovery, cut, more)
 
     def export(self, weights: Input) -> Input:
-        return self.run("export", {"calibration": self.request.calibration}, {"weights": weights})
+        return self.run("export", {}, {"weights": weights})
 
     def quantized(self, exported: Input) -> tuple[Input, Input]:
         calibration = {"calibration": self.request.calibration}
         how = {**calibration, "algorithm": self.request.algorithm}
         fake = self.run("quantize", how, {"export": exported})
-        return fake, self.run("lower", {**calibration, "target": self.target}, {"quantize": fake})
+        return fake, self.run("lower", {**calibration, "target": self.target}, {"export": exported, "quantize": fake})
 
 
 def compress(request: CompressRequest, runner: Runner) -> CompressReport:

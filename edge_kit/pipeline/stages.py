@@ -12,7 +12,7 @@ from edge_kit.core.bundle import Manifest, write_bundle
 from edge_kit.core.errors import BadData
 from edge_kit.core.files import read_json, write_json
 from edge_kit.core.registry import Registry
-from edge_kit.core.tensors import GraphSpec, Tensors
+from edge_kit.core.tensors import Graphs, GraphSpec, Tensors
 from edge_kit.core.weights import load_weights, save_weights
 from edge_kit.data import FORMATS, Dataset, MiniSettings
 from edge_kit.pipeline.job import Context
@@ -24,6 +24,7 @@ STAGES: Registry[Callable[[Context], None]] = Registry("stage")
 WEIGHTS = "weights.safetensors"
 BUNDLE = "bundle"
 CALIBRATION_BATCH = 20
+PARITY_SAMPLES = 40
 
 
 def stage(work: Callable[[Context], None]) -> Callable[[Context], None]:
@@ -112,14 +113,15 @@ def export(context: Context) -> None:
         "parity": {},
         "passes": {},
     }
-    batches = _calibration(context, dataset)[:2]
+    runs = {name: layer_run(net, spec) for name, spec in _graphs(context).items()}
+    feeds = _feeds(context, dataset, runs, PARITY_SAMPLES)
     for name, spec in _graphs(context).items():
         export_paddle(net, spec, context.out / name)
         converted = context.scratch / f"{name}.onnx"
         paddle_to_onnx(context.out / name, converted, spec)
         report["passes"][name] = canonicalise(converted, context.out / f"{name}.onnx")
         session = get_runtime("onnx").load(context.out / f"{name}.onnx")
-        parity = measure_parity(layer_run(net, spec), session.run, _only_inputs(batches, spec))
+        parity = measure_parity(runs[name], session.run, feeds[name])
         report["parity"][name] = [asdict(one) for one in parity]
     write_json(context.out / "report.json", report)
 
@@ -130,13 +132,13 @@ def quantize(context: Context) -> None:
     from compress.quantize.ptq import PtqSettings, quantize_static
     from convert.export import paddle_to_onnx
 
-    batches = _calibration(context, open_dataset(context))
+    feeds = _calibration(context)
     settings = PtqSettings(algorithm=context.settings["algorithm"])
     for name, spec in _graphs(context).items():
         fake = context.scratch / f"{name}.quantized"
-        quantize_static(context.inputs["export"] / name, fake, _only_inputs(batches, spec), settings)
+        quantize_static(context.inputs["export"] / name, fake, feeds[name], settings)
         paddle_to_onnx(fake, context.out / f"{name}.onnx", spec)
-    write_json(context.out / "report.json", {"settings": asdict(settings), "calibration": _digest(batches)})
+    write_json(context.out / "report.json", {"settings": asdict(settings), "calibration": _digest(feeds)})
 
 
 @stage
@@ -145,12 +147,11 @@ def lower(context: Context) -> None:
     from convert.lower import lower as lower_graph
     from runtimes.targets import TARGETS
 
-    dataset = open_dataset(context)
-    batches = _calibration(context, dataset)
+    feeds = _calibration(context)
     target = TARGETS[context.settings["target"]]
     report = {}
     for path in sorted(context.inputs["quantize"].glob("*.onnx")):
-        report[path.stem] = asdict(lower_graph(path, context.out / path.name, target, batches))
+        report[path.stem] = asdict(lower_graph(path, context.out / path.name, target, feeds[path.stem]))
     write_json(context.out / "report.json", report)
 
 
@@ -232,20 +233,31 @@ def _input_shapes(specs: Mapping[str, GraphSpec]) -> dict[str, tuple[int, ...]]:
     return {tensor.name: tensor.with_batch(1) for spec in specs.values() for tensor in spec.inputs}
 
 
-def _calibration(context: Context, dataset: Dataset) -> list[Tensors]:
-    return list(dataset.calibration_batches(context.settings["calibration"], CALIBRATION_BATCH))
+def _calibration(context: Context) -> dict[str, list[Tensors]]:
+    """What every graph is calibrated on; a graph that reads another's output is fed by the float one."""
+    from runtimes.registry import get_runtime
+
+    paths = {name: context.inputs["export"] / f"{name}.onnx" for name in _graphs(context)}
+    runs = {name: get_runtime("onnx").load(path).run for name, path in paths.items()}
+    return _feeds(context, open_dataset(context), runs, context.settings["calibration"])
 
 
-def _only_inputs(batches: list[Tensors], spec: GraphSpec) -> list[Tensors]:
-    return [{tensor.name: batch[tensor.name] for tensor in spec.inputs} for batch in batches]
+def _feeds(context: Context, dataset: Dataset, runs: Graphs, samples: int) -> dict[str, list[Tensors]]:
+    task = TASKS.get(model_of(context.settings).task)
+    found: dict[str, list[Tensors]] = {name: [] for name in runs}
+    for batch in dataset.calibration_batches(samples, CALIBRATION_BATCH):
+        for name, inputs in task.feeds(runs, batch).items():
+            found[name].append(inputs)
+    return found
 
 
-def _digest(batches: list[Tensors]) -> dict[str, Any]:
+def _digest(feeds: Mapping[str, list[Tensors]]) -> dict[str, Any]:
     """What the calibration set was, so that a receipt can be held to it."""
     digest = hashlib.sha256()
-    samples = 0
-    for batch in batches:
-        for name in sorted(batch):
-            digest.update(name.encode() + batch[name].tobytes())
-        samples += len(next(iter(batch.values())))
+    for graph in sorted(feeds):
+        for batch in feeds[graph]:
+            for name in sorted(batch):
+                digest.update(f"{graph}/{name}".encode() + batch[name].tobytes())
+    first = next(iter(feeds.values()))
+    samples = sum(len(next(iter(batch.values()))) for batch in first)
     return {"samples": samples, "sha256": digest.hexdigest()}

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_kit.core.progress import Progress
 from edge_kit.core.records import Metric
-from edge_kit.core.tensors import MAIN, Array, Graphs
+from edge_kit.core.tensors import MAIN, Array, Graphs, Tensors
 from edge_kit.data.dataset import Dataset
 from edge_kit.tasks.task import TASKS
 
@@ -25,11 +25,14 @@ class Classify:
 
         return functional.cross_entropy(net(batch["image"]), batch["label"])
 
+    def feeds(self, graphs: Graphs, batch: Tensors) -> dict[str, Tensors]:
+        return {MAIN: {"image": batch["image"]}}
+
     def evaluate(self, graphs: Graphs, dataset: Dataset, progress: Progress) -> tuple[Metric, ...]:
         hits = np.zeros(2, np.int64)
         seen = 0
         for batch in dataset.eval_batches(BATCH):
-            logits = graphs[MAIN]({"image": batch["image"]})["logits"]
+            logits = graphs[MAIN](self.feeds(graphs, batch)[MAIN])["logits"]
             hits += [count_top(logits, batch["label"], 1), count_top(logits, batch["label"], 5)]
             seen += len(logits)
             progress(seen, dataset.eval_size())
@@ -41,7 +44,7 @@ class Classify:
     def agreement(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> Metric:
         same = seen = 0
         for batch in dataset.eval_batches(BATCH):
-            inputs = {"image": batch["image"]}
+            inputs = self.feeds(reference, batch)[MAIN]
             first, second = (graphs[MAIN](inputs)["logits"].argmax(axis=1) for graphs in (reference, candidate))
             same += int((first == second).sum())
             seen += len(first)

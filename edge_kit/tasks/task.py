@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from edge_kit.core.progress import Progress
 from edge_kit.core.records import Metric
 from edge_kit.core.registry import Registry
-from edge_kit.core.tensors import Graphs
+from edge_kit.core.tensors import Graphs, Tensors
 from edge_kit.data.dataset import Dataset
 
 
@@ -26,6 +27,13 @@ class Task(Protocol):
         Args:
             net: The network in training mode; a task with several networks gets their container.
             batch: Paddle tensors by name.
+        """
+        ...
+
+    def feeds(self, graphs: Graphs, batch: Tensors) -> Mapping[str, Tensors]:
+        """The inputs of every graph for one batch of the data set, by graph name.
+
+        A graph that reads what another computes is fed by running that one; calibration and parity use this.
         """
         ...
 
