@@ -12,13 +12,14 @@ from edge_kit.core.bundle import Manifest, write_bundle
 from edge_kit.core.errors import BadData
 from edge_kit.core.files import read_json, write_json
 from edge_kit.core.registry import Registry
-from edge_kit.core.tensors import Graphs, GraphSpec, Tensors
+from edge_kit.core.tensors import Graphs, GraphSpec, Tensors, random_inputs
 from edge_kit.core.weights import load_weights, save_weights
 from edge_kit.data import FORMATS, Dataset, MiniSettings
 from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.sources import model_of, open_dataset, setup_of
 from edge_kit.tasks import TASKS
 from edge_kit.train.recipe import Recipe
+from runtimes.faults import one_line
 
 STAGES: Registry[Callable[[Context], None]] = Registry("stage")
 WEIGHTS = "weights.safetensors"
@@ -205,16 +206,41 @@ def _network(context: Context, dataset: Dataset, seed: int) -> Any:
     paddle.seed(seed)
     net = model_of(context.settings).build(**dataset.sizes)
     if "weights" in context.inputs:
-        from compress.prune.reshape import fit_to_weights
-
         path = context.inputs["weights"]
-        found = load_weights(path / WEIGHTS if path.is_dir() else path)
-        try:
-            fit_to_weights(net, found)
-        except BadData as error:
-            raise BadData(f"weights {path.name!r} do not fit {context.settings['id']!r}: {error}") from None
+        _load(context, net, path / WEIGHTS if path.is_dir() else path)
     net.eval()
     return net
+
+
+def _load(context: Context, net: Any, path: Path) -> None:
+    """Load weights, of a pruned network too; what the network gives out must keep its shape.
+
+    Raises:
+        BadData: They are of another network, or of another number of classes.
+    """
+    from compress.prune.reshape import fit_to_weights
+
+    wanted = _output_shapes(context, net)
+    try:
+        fit_to_weights(net, load_weights(path))
+        given = _output_shapes(context, net)
+    except (BadData, ValueError) as error:
+        raise BadData(f"weights {path.name!r} do not fit {context.settings['id']!r}: {one_line(error)}") from None
+    for name, shape in wanted.items():
+        if given[name] != shape:
+            raise BadData(
+                f"weights {path.name!r} do not fit this data set: {name!r} would be {given[name]} and must be {shape}"
+            )
+
+
+def _output_shapes(context: Context, net: Any) -> dict[str, tuple[int, ...]]:
+    from edge_kit.train.inference import layer_run
+
+    shapes = {}
+    for graph, spec in _graphs(context).items():
+        outputs = layer_run(net, spec)(random_inputs(spec.inputs, 1, 0))
+        shapes.update({f"{graph}/{name}": value.shape for name, value in outputs.items()})
+    return shapes
 
 
 def _save_network(net: Any, out: Path, metadata: dict[str, str]) -> None:

@@ -112,6 +112,15 @@ def test_weights_of_another_network(cli: Cli, linear_pdparams: Path) -> None:
     assert "do not fit 'toynet'" in refused(cli, linear_pdparams).err
 
 
+def test_weights_of_another_number_of_classes(cli: Cli, tmp_path: Path) -> None:
+    """Their shapes could be taken for a pruned network's; seven classes for ten would be silently wrong."""
+    path = tmp_path / "seven.pdparams"
+    code = "import sys, toy_model; paddle.save(toy_model.ToyNet(7).state_dict(), sys.argv[1])"
+    program = f"import edge_kit, paddle\n{code}"
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True, capture_output=True, env=cli.env)
+    assert "'main/logits' would be (1, 7) and must be (1, 10)" in refused(cli, path).err
+
+
 def test_weights_that_would_run_code_are_refused_and_do_not(cli: Cli, tmp_path: Path) -> None:
     marker, evil = tmp_path / "marker", tmp_path / "evil.pdparams"
     evil.write_bytes(b"cposix\nsystem\n(S'touch " + str(marker).encode() + b"'\ntR.")
