@@ -113,7 +113,7 @@ README = "PaddlePaddle/models release/1.6, PaddleCV/image_classification/README.
 MINI = Setup(
     preprocess=ImagePreprocess(resize_short=64, crop=64),
     recipe=Recipe(epochs=1, batch_size=64, learning_rate=0.002, weight_decay=5e-4),
-    recovery=Recipe(epochs=2, batch_size=64, learning_rate=0.03, weight_decay=5e-4),
+    recovery=Recipe(epochs=3, batch_size=64, learning_rate=0.03, weight_decay=5e-4),
     augment=RandomAreaCrop(area=(0.8, 1.0), aspect=(0.9, 1.1), flip=0.0),
     made=MiniSettings(train=4096, evaluation=1000, side=64),
     # Half a network must learn again; with 4,096 pictures it learns them by heart and ends at 94 %.
