@@ -36,10 +36,6 @@ class Range:
         """The values in both ranges."""
         return Range(max(self.low, other.low), min(self.high, other.high))
 
-    def join(self, other: Range) -> Range:
-        """The smallest range that holds both."""
-        return Range(min(self.low, other.low), max(self.high, other.high))
-
 
 @dataclass(slots=True)
 class Quantization:
