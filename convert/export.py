@@ -27,13 +27,14 @@ def export_paddle(net: Any, spec: GraphSpec, prefix: Path) -> None:
     paddle.jit.save(layer, str(prefix), input_spec=inputs)
 
 
-def paddle_to_onnx(prefix: Path, out: Path, spec: GraphSpec) -> None:
+def paddle_to_onnx(prefix: Path, out: Path, spec: GraphSpec | None) -> None:
     """Convert a Paddle inference model to ONNX and give inputs and outputs their specified names and axes.
 
     paddle2onnx may abort the process on graphs it does not know: call this in a child process.
 
     Args:
         prefix: Of the `.pdmodel` and `.pdiparams` files.
+        spec: None keeps the names that the program has.
     """
     import paddle2onnx
 
@@ -44,6 +45,8 @@ def paddle_to_onnx(prefix: Path, out: Path, spec: GraphSpec) -> None:
         opset_version=OPSET,
         enable_onnx_checker=True,
     )
+    if spec is None:
+        return
     graph = Graph.load(out)
     if set(graph.inputs) != {tensor.name for tensor in spec.inputs} or len(graph.outputs) != len(spec.outputs):
         raise EdgeKitError(

@@ -1,51 +1,76 @@
-"""Latency, size, cold start and memory of several graphs on one runtime, and which is faster."""
+"""Latency, size, cold start and memory of several models on several runtimes, and which is faster."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edge_kit.core.errors import BadData, unknown_name
+import numpy as np
+
+from edge_kit.core.errors import BadData, EdgeKitError, unknown_name
 from edge_kit.core.records import Latency
-from edge_kit.core.tensors import Tensors, TensorSpec, random_inputs
+from edge_kit.core.tensors import MAIN, TensorSpec
 from runtimes.compare import Verdict, compare
-from runtimes.inputs import Shapes, settle
-from runtimes.probe import SEED, Footprint, measure_fresh
-from runtimes.protocol import Runtime, Session
-from runtimes.registry import get_runtime
-from runtimes.timing import Samples, TimingPlan, measure_interleaved
+from runtimes.conditions import noise
+from runtimes.hosts import Host
+from runtimes.inputs import Shapes
+from runtimes.isolated import Footprint, Isolated, Model
+from runtimes.protocol import OperatorTime
+from runtimes.timing import Times, TimingPlan, interleave
 
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, how much of it is done, and of how much."""
 
+PLACEMENT_CALLS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class BenchTarget:
-    """One graph to measure.
+    """One model on one runtime.
 
     Attributes:
-        model: Its label; no two of a report share one.
-        graph: The file that the runtime loads.
-        inputs: What it takes; None where the runtime can tell.
+        model: What it is called.
+        graphs: The files that the runtime loads, by graph name; a latency is of all of them.
+        inputs: What each graph takes; graphs whose runtime can tell may be left out.
         files: Other files of the model, such as external weights; `size_bytes` counts them.
         group: Targets that share one are timed in turn and compared; empty for one on its own.
-        precision: `fp32`, `int8`: neighbours in a group are compared where theirs differ.
+        precision: `fp32`, `int8`.
+        runtime: Name of the engine.
+        threads: That may work on one call.
     """
 
     model: str
-    graph: Path
-    inputs: tuple[TensorSpec, ...] | None = None
+    graphs: Mapping[str, Path]
+    inputs: Mapping[str, tuple[TensorSpec, ...]] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     group: str = ""
     precision: str = ""
+    runtime: str = "onnx"
+    threads: int = 1
+
+    @classmethod
+    def of_graph(cls, model: str, graph: Path, **more: Any) -> BenchTarget:
+        """A model of one graph."""
+        return cls(model, {MAIN: graph}, **more)
+
+    @property
+    def label(self) -> str:
+        """As verdicts call it; no two targets of a report share one."""
+        return f"{self.runtime} {self.model}" + (f" on {self.threads} threads" if self.threads > 1 else "")
 
 
 @dataclass(frozen=True, slots=True)
 class BenchRow:
-    """What was measured of one target; see `runtimes.probe.Footprint` for the last two."""
+    """What was measured of one target; see `runtimes.isolated.Footprint` for the loading.
+
+    Attributes:
+        throughput: Samples a second, from the mean of all calls.
+        placement: Operators by `place kind-of-precision`, as in `CPUExecutionProvider int8`; None where the
+            runtime cannot tell.
+    """
 
     model: str
     runtime: str
@@ -53,120 +78,215 @@ class BenchRow:
     size_bytes: int
     cold_start_ms: float
     peak_rss_bytes: int
+    load_ms: float
+    first_ms: float
+    throughput: float
+    placement: dict[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A model that a runtime could not run, and why."""
+
+    model: str
+    runtime: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """What `edge-kit bench` measured; rows in the order of the targets."""
+    """What `edge-kit bench` measured; rows in the order of the targets.
+
+    Attributes:
+        noise: What disturbed the machine meanwhile; empty where it was quiet.
+        operators: Time of every operator by label, where it was asked for.
+    """
 
     rows: tuple[BenchRow, ...]
     verdicts: tuple[Verdict, ...]
+    skipped: tuple[Skipped, ...] = ()
+    noise: tuple[str, ...] = ()
+    operators: dict[str, tuple[OperatorTime, ...]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        return {
-            "rows": [asdict(row) for row in self.rows],
-            "verdicts": [asdict(verdict) for verdict in self.verdicts],
-        }
+        return asdict(self)
 
 
-def bench_graphs(
-    targets: Sequence[BenchTarget],
-    runtime_name: str,
-    plan: TimingPlan,
-    progress: Progress | None = None,
-    shapes: Shapes | None = None,
-) -> BenchReport:
-    """Measure graphs on one runtime.
+@dataclass(frozen=True, slots=True)
+class BenchSettings:
+    """How targets are measured.
 
-    Each is loaded in a process of its own first: one that makes the engine crash ends there.
-
-    Args:
+    Attributes:
+        plan: Threads are each target's own.
         shapes: Full shapes by input name, for the targets that have that input.
+        host: Where they run; this machine where None.
+        tolerant: A runtime that cannot run a model is reported and passed over.
+        profile_calls: Calls to take the time of every operator from; 0 for none.
+        workspace: Where conversions are kept.
+    """
+
+    plan: TimingPlan = TimingPlan()
+    shapes: Shapes = field(default_factory=dict)
+    host: Host | None = None
+    tolerant: bool = False
+    profile_calls: int = 0
+    workspace: Path | None = None
+
+    def model(self, target: BenchTarget) -> Model:
+        """What a process is to load for one target."""
+        plan = replace(self.plan, threads=target.threads)
+        return Model(target.runtime, target.graphs, target.inputs, plan, self.shapes, self.workspace)
+
+
+def bench_models(
+    targets: Sequence[BenchTarget], settings: BenchSettings, progress: Progress | None = None
+) -> BenchReport:
+    """Measure models, each in a process of its own, those of a group in turn.
 
     Raises:
         UsageError: A shape fits no target, leaves an axis open, or the device is not there.
-        EdgeKitError: The engine is missing, or cannot load or run one of the graphs.
+        EdgeKitError: An engine is missing, or cannot load or run one of the graphs.
     """
     _check_labels(targets)
-    runtime = get_runtime(runtime_name)
-    shapes = shapes or {}
-    footprints: dict[str, Footprint] = {}
-    for i, target in enumerate(targets):
-        if progress:
-            progress(f"cold start of {target.model}", i, len(targets))
-        footprints[target.model] = measure_fresh(target.graph, runtime_name, plan, shapes, target.inputs)
-    _check_shapes(shapes, footprints)
-    samples: dict[str, Samples] = {}
-    verdicts: list[Verdict] = []
-    for group in _groups(targets):
-        samples |= _time_group(group, runtime, plan, progress, shapes)
-        verdicts += [
-            compare(a.model, samples[a.model], b.model, samples[b.model])
-            for a, b in pairwise(group)
-            if a.precision != b.precision
-        ]
-    rows = (_row(target, samples[target.model], footprints[target.model]) for target in targets)
-    return BenchReport(tuple(rows), tuple(verdicts))
+    progress = progress or _silent
+    reports = [_bench_group(group, settings, progress) for group in groups(targets)]
+    inputs = {name for _, known in reports for name in known}
+    for name in settings.shapes if inputs else ():
+        if name not in inputs:
+            raise unknown_name("input", name, inputs)
+    merged = [report for report, _ in reports]
+    order = {(target.model, target.runtime, target.threads): i for i, target in enumerate(targets)}
+    rows = [row for report in merged for row in report.rows]
+    return BenchReport(
+        rows=tuple(sorted(rows, key=lambda row: order[row.model, row.runtime, row.latency.threads])),
+        verdicts=tuple(verdict for report in merged for verdict in report.verdicts),
+        skipped=tuple(one for report in merged for one in report.skipped),
+        noise=tuple(dict.fromkeys(line for report in merged for line in report.noise)),
+        operators={label: times for report in merged for label, times in report.operators.items()},
+    )
+
+
+def groups(targets: Sequence[BenchTarget]) -> list[list[BenchTarget]]:
+    """Targets by their group, in order; one without a group is alone."""
+    found: dict[tuple[str, str], list[BenchTarget]] = {}
+    for target in targets:
+        key = (target.group, "" if target.group else target.label)
+        found.setdefault(key, []).append(target)
+    return list(found.values())
+
+
+@contextmanager
+def loaded(
+    group: Sequence[BenchTarget], settings: BenchSettings, progress: Progress
+) -> Iterator[tuple[dict[str, Isolated], tuple[Skipped, ...]]]:
+    """Every target of a group that its runtime can load, by label, each in a process of its own."""
+    skipped = []
+    with ExitStack() as stack:
+        processes: dict[str, Isolated] = {}
+        for i, target in enumerate(group):
+            progress(f"loading {target.label}", i, len(group))
+            try:
+                processes[target.label] = stack.enter_context(Isolated(settings.model(target), settings.host))
+            except EdgeKitError as fault:
+                if not settings.tolerant:
+                    raise
+                skipped.append(Skipped(target.model, target.runtime, str(fault)))
+        yield processes, tuple(skipped)
+
+
+def _bench_group(group: list[BenchTarget], settings: BenchSettings, progress: Progress) -> tuple[BenchReport, set[str]]:
+    """Measure one group; also the names of all inputs, to hold the user's shapes against."""
+    with loaded(group, settings, progress) as (processes, skipped):
+        here = [target for target in group if target.label in processes]
+        if not here:
+            return BenchReport((), (), skipped), set()
+        first = next(iter(processes.values()))
+        before = first.conditions()
+        label = f"timing {', '.join(processes)}"
+        timers = {name: process.time for name, process in processes.items()}
+        times = interleave(timers, settings.plan, lambda done, total: progress(label, done, total))
+        busy = max(target.threads for target in here)
+        found = noise(before, first.conditions(), busy)
+        calls = settings.profile_calls or PLACEMENT_CALLS
+        operators = {name: process.profile(calls) for name, process in processes.items()}
+        footprints = {name: process.footprint for name, process in processes.items()}
+    rows = [_row(target, times, footprints, operators, settings.plan) for target in here]
+    verdicts = [compare(a.label, times[a.label], b.label, times[b.label]) for a, b in pairs(here)]
+    kept = {name: one for name, one in operators.items() if one is not None} if settings.profile_calls else {}
+    inputs = {spec.name for one in footprints.values() for specs in one.inputs.values() for spec in specs}
+    return BenchReport(tuple(rows), tuple(verdicts), skipped, found, kept), inputs
+
+
+def pairs(group: Sequence[BenchTarget]) -> list[tuple[BenchTarget, BenchTarget]]:
+    """Which of a group to compare: those that differ in one thing.
+
+    A precision with the one before it on the same runtime, a number of threads likewise, and a runtime
+    with the first that ran the same model.
+    """
+    found = []
+    for i, b in enumerate(group):
+        for differs, nearest in (("precision", -1), ("threads", -1), ("runtime", 0)):
+            others = {"precision", "threads", "runtime"} - {differs}
+            like = [a for a in group[:i] if all(getattr(a, one) == getattr(b, one) for one in others)]
+            like = [a for a in like if getattr(a, differs) != getattr(b, differs)]
+            if like:
+                found.append((like[nearest], b))
+    return found
+
+
+def latency_of(runtime: str, times: Times, footprint: Footprint, plan: TimingPlan) -> Latency:
+    """Summary of the times of one model."""
+    p50, p90, p99 = (float(value) for value in np.percentile(times, (50, 90, 99)))
+    return Latency(
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        runtime=runtime,
+        runtime_version=footprint.version,
+        device=plan.device,
+        threads=plan.threads,
+        batch=footprint.batch,
+        warmup=plan.warmup,
+        repeats=len(times),
+        input_shape=footprint.input_shape,
+        cpus=list(plan.cpus),
+    )
+
+
+def _row(
+    target: BenchTarget,
+    times: Mapping[str, Times],
+    footprints: Mapping[str, Footprint],
+    operators: Mapping[str, tuple[OperatorTime, ...] | None],
+    plan: TimingPlan,
+) -> BenchRow:
+    footprint, mine, ran = footprints[target.label], times[target.label], operators[target.label]
+    return BenchRow(
+        model=target.model,
+        runtime=target.runtime,
+        latency=latency_of(target.runtime, mine, footprint, replace(plan, threads=target.threads)),
+        size_bytes=sum(_size(path) for path in (*target.graphs.values(), *target.files)),
+        cold_start_ms=footprint.cold_start_ms,
+        peak_rss_bytes=footprint.peak_rss_bytes,
+        load_ms=footprint.load_ms,
+        first_ms=footprint.first_ms,
+        throughput=1000 * footprint.batch / float(mine.mean()),
+        placement=None if ran is None else placement(ran),
+    )
+
+
+def placement(operators: Sequence[OperatorTime]) -> dict[str, int]:
+    """How many operators ran where, in which precision; the most first."""
+    places = [f"{one.place} {one.precision}".strip() or "not told" for one in operators]
+    return dict(sorted(((place, places.count(place)) for place in set(places)), key=lambda one: (-one[1], one[0])))
 
 
 def _check_labels(targets: Sequence[BenchTarget]) -> None:
-    models = [target.model for target in targets]
-    for model in models:
-        if models.count(model) > 1:
-            raise ValueError(f"two targets are called {model!r}")
-
-
-def _check_shapes(shapes: Shapes, footprints: dict[str, Footprint]) -> None:
-    known = {spec.name for footprint in footprints.values() for spec in footprint.inputs}
-    for name in shapes:
-        if name not in known:
-            raise unknown_name("input", name, known)
-
-
-def _groups(targets: Sequence[BenchTarget]) -> list[list[BenchTarget]]:
-    """Targets by their group, in order; one without a group is alone."""
-    groups: dict[tuple[str, str], list[BenchTarget]] = {}
-    for target in targets:
-        key = (target.group, "" if target.group else target.model)
-        groups.setdefault(key, []).append(target)
-    return list(groups.values())
-
-
-def _time_group(
-    group: list[BenchTarget],
-    runtime: Runtime,
-    plan: TimingPlan,
-    progress: Progress | None,
-    shapes: Shapes,
-) -> dict[str, Samples]:
-    sessions: dict[str, tuple[Session, Tensors]] = {}
-    batches: dict[str, int] = {}
-    for target in group:
-        session = runtime.load(target.graph, threads=plan.threads, device=plan.device)
-        specs = session.inputs if target.inputs is None else target.inputs
-        settled = settle(specs, plan.batch, shapes)
-        inputs = random_inputs(settled.specs, settled.batch, SEED)
-        sessions[target.model], batches[target.model] = (session, inputs), settled.batch
-    label = f"timing {', '.join(sessions)}"
-    timed = measure_interleaved(
-        sessions,
-        plan,
-        runtime,
-        (lambda done, total: progress(label, done, total)) if progress else None,
-    )
-    return {name: replace(one, latency=replace(one.latency, batch=batches[name])) for name, one in timed.items()}
-
-
-def _row(target: BenchTarget, samples: Samples, footprint: Footprint) -> BenchRow:
-    return BenchRow(
-        model=target.model,
-        runtime=samples.latency.runtime,
-        latency=samples.latency,
-        size_bytes=sum(_size(path) for path in (target.graph, *target.files)),
-        cold_start_ms=footprint.cold_start_ms,
-        peak_rss_bytes=footprint.peak_rss_bytes,
-    )
+    labels = [target.label for target in targets]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"two targets are called {label!r}")
 
 
 def _size(path: Path) -> int:
@@ -174,3 +294,7 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError as fault:
         raise BadData(f"cannot read {str(path)!r}: {fault.strerror}") from fault
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtimes.timing import Samples
+from runtimes.timing import Times
 
 RESAMPLES = 1000
 SEED = 20
@@ -38,13 +38,16 @@ class Verdict:
     verdict: str
 
 
-def compare(a: str, a_samples: Samples, b: str, b_samples: Samples) -> Verdict:
+def compare(a: str, a_ms: Times, b: str, b_ms: Times) -> Verdict:
     """Compare two models timed in turn.
+
+    Args:
+        a_ms: (rounds,) milliseconds, in the order of the rounds.
+        b_ms: Likewise.
 
     Raises:
         ValueError: They were not timed in the same rounds.
     """
-    a_ms, b_ms = a_samples.times_ms, b_samples.times_ms
     if len(a_ms) != len(b_ms) or len(a_ms) == 0:
         raise ValueError(f"rounds must be the same: {a} has {len(a_ms)} and {b} {len(b_ms)}")
     ratio = float(np.median(a_ms) / np.median(b_ms))

@@ -79,6 +79,19 @@ def get_runtime(name: str) -> Runtime:
     return runtime
 
 
+def reads(name: str) -> tuple[str, ...]:
+    """Suffixes of the files that a runtime takes, the one it likes best first; its engine is not imported.
+
+    Raises:
+        UsageError: No runtime has that name.
+    """
+    reference = _all().get(name)
+    try:
+        return tuple(getattr(reference.resolve(), "reads", (".onnx",)))
+    except ImportError as fault:
+        raise _broken(name, reference, f"{type(fault).__name__}: {one_line(fault)}") from fault
+
+
 def installed_runtimes() -> list[Runtime]:
     """Give the runtimes whose engine is installed, in the order of their names.
 

@@ -6,32 +6,66 @@ from typing import Annotated
 
 import typer
 
-from edge_kit.cli.options import JsonOption, WorkspaceOption, print_json
+from edge_kit.cli.options import JsonOption, WorkspaceOption, make_runner, print_json
+
+SERVE_SECONDS = 10.0
 
 
 def bench(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Bundles or .onnx files.", show_default="every bundle"),
+        typer.Argument(help="Bundles, .onnx files, Paddle inference models, or zoo ids.", show_default="every bundle"),
     ] = None,
-    runtime: Annotated[str, typer.Option(help="Engine to run on.")] = "onnx",
+    runtime: Annotated[str, typer.Option(help="Engines to run on: a name, several with commas, or all.")] = "onnx",
     device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
-    threads: Annotated[int, typer.Option(help="Threads that may work on one call.")] = 1,
+    threads: Annotated[str, typer.Option(help="Threads that may work on one call; 1,2,4 sweeps.")] = "1",
     batch: Annotated[int, typer.Option(help="Samples a call.")] = 1,
     warmup: Annotated[int, typer.Option(help="Calls thrown away first.")] = 20,
-    repeats: Annotated[int, typer.Option(help="Calls timed.")] = 200,
+    repeats: Annotated[int, typer.Option(help="Calls timed, at least.")] = 200,
+    seconds: Annotated[float, typer.Option(help="Time each model for at least so long.")] = 1.0,
+    cpus: Annotated[str | None, typer.Option(help="Keep engines on these processors: 0,1.")] = None,
     shape: Annotated[list[str] | None, typer.Option(help="Fix an input: NAME=1,3,224,224.")] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Show the time of every operator.")] = False,
+    minutes: Annotated[float, typer.Option(help="Then run each without a pause for so long.")] = 0.0,
+    fps: Annotated[float, typer.Option(help="Then serve a camera of so many frames a second, and count drops.")] = 0.0,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure latency, FP32 beside INT8; with no model named, of every bundle in the workspace."""
-    from edge_kit.core.workspace import Workspace
-    from edge_kit.pipeline.bench import bench_targets, parse_shapes, plan_of
-    from edge_kit.report.bench import bench_progress, print_bench
-    from runtimes.bench import bench_graphs
+    """Measure latency and memory, and say which is faster; with no model named, of every bundle in the workspace."""
+    from dataclasses import replace
 
-    plan = plan_of(warmup=warmup, repeats=repeats, threads=threads, batch=batch, device=device)
-    targets = bench_targets(Workspace.open(workspace), models or [])
+    from edge_kit.core.workspace import Workspace
+    from edge_kit.pipeline import bench as work
+    from edge_kit.pipeline.bundles import all_bundles, find_bundles
+    from edge_kit.report.bench import bench_progress, print_bench
+    from edge_kit.report.progress import ConsoleReporter
+    from runtimes.bench import BenchSettings, bench_models
+    from runtimes.endurance import serve, sustain
+
+    store = Workspace.open(workspace)
+    pinned = work.numbers_of("--cpus", cpus, 0) if cpus else ()
+    plan = work.plan_of(warmup=warmup, repeats=repeats, batch=batch, device=device, seconds=seconds, cpus=pinned)
+    matrix = work.Matrix(work.runtimes_of(runtime), work.numbers_of("--threads", threads, 1))
+    work.check_endurance(minutes, fps)
+    names = models or [bundle.path.name for bundle in find_bundles(store, [])]
+    with ConsoleReporter() as reporter:
+        targets, unread = work.bench_targets(
+            names, matrix, lambda: make_runner(workspace, "bench", reporter), lambda: all_bundles(store)
+        )
+    settings = BenchSettings(
+        plan,
+        work.parse_shapes(shape or []),
+        tolerant=len(matrix.runtimes) > 1,
+        profile_calls=repeats if profile else 0,
+        workspace=store.root,
+    )
     with bench_progress() as progress:
-        report = bench_graphs(targets, runtime, plan, progress, parse_shapes(shape or []))
-    print_json(report.as_dict()) if json else print_bench(report)
+        report = bench_models(targets, settings, progress)
+        curves = sustain(targets, settings, 60 * minutes, progress) if minutes else ()
+        cameras = serve(targets, settings, fps, SERVE_SECONDS, progress) if fps else ()
+    report = replace(report, skipped=(*unread, *report.skipped))
+    work.refuse_empty(report)
+    if json:
+        print_json(work.as_document(report, curves, cameras))
+    else:
+        print_bench(report, curves, cameras)

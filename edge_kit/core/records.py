@@ -27,7 +27,11 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Times of single calls, with the whole plan they were taken by; milliseconds."""
+    """Times of single calls, with the whole plan they were taken by; milliseconds.
+
+    Attributes:
+        cpus: Processors the engine was kept on; empty for all.
+    """
 
     p50_ms: float
     p90_ms: float
@@ -40,6 +44,7 @@ class Latency:
     warmup: int
     repeats: int
     input_shape: dict[str, list[int]]
+    cpus: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,55 +1,201 @@
-"""What `bench` measures: the graphs of bundles, and plain `.onnx` files."""
+"""What `bench` measures: bundles, model files, and zoo models that nobody has trained yet."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from edge_kit.core.bundle import Bundle
-from edge_kit.core.errors import BadData, UsageError
-from edge_kit.core.workspace import Workspace
-from edge_kit.pipeline.bundles import find_bundles
-from runtimes.bench import BenchTarget
+from edge_kit.core.bundle import MANIFEST, Bundle
+from edge_kit.core.errors import BadData, EdgeKitError, UsageError, unknown_name
+from edge_kit.core.files import sha256_file
+from edge_kit.core.tensors import MAIN
+from edge_kit.pipeline.inputs import base_settings
+from edge_kit.pipeline.runner import Input, Runner
+from runtimes.bench import BenchReport, BenchTarget, Skipped
+from runtimes.endurance import Camera, Curve
+from runtimes.registry import installed_runtimes, reads
 from runtimes.timing import TimingPlan
 
+ALL = "all"
+ONNX = ".onnx"
+PADDLE_PROGRAMS = (".pdmodel", ".json")
+PADDLE_WEIGHTS = ".pdiparams"
 
-def plan_of(*, warmup: int, repeats: int, threads: int, batch: int, device: str) -> TimingPlan:
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """What to cross models with.
+
+    Attributes:
+        runtimes: Names of engines.
+        threads: Numbers of threads.
+    """
+
+    runtimes: tuple[str, ...] = ("onnx",)
+    threads: tuple[int, ...] = (1,)
+
+
+def plan_of(
+    *, warmup: int, repeats: int, batch: int, device: str, seconds: float = 0.0, cpus: tuple[int, ...] = ()
+) -> TimingPlan:
     """A timing plan from what the user typed.
 
     Raises:
         UsageError: A number is out of range.
     """
     try:
-        return TimingPlan(warmup, repeats, threads, batch, device)
+        return TimingPlan(warmup, repeats, 1, batch, device, seconds, cpus)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
-def bench_targets(workspace: Workspace, names: list[str]) -> list[BenchTarget]:
-    """Every graph of the named bundles and files; of all bundles where nothing is named.
+def runtimes_of(text: str) -> tuple[str, ...]:
+    """`onnx`, `onnx,ncnn` or `all`: those that are installed, without the one that computes nothing."""
+    if text == ALL:
+        return tuple(runtime.name for runtime in installed_runtimes() if runtime.name != "null")
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+
+
+def numbers_of(option: str, text: str, smallest: int) -> tuple[int, ...]:
+    """`1,2,4` -> numbers, without repetition.
 
     Raises:
-        UsageError: A name is neither a file nor a bundle.
-        BadData: A named `.onnx` file does not exist.
+        UsageError: A part is not a number, or too small.
     """
-    files = [Path(name) for name in names if name.endswith(".onnx")]
-    for path in files:
-        if not path.is_file():
-            raise BadData(f"model file {str(path)!r} does not exist")
-    others = [name for name in names if not name.endswith(".onnx")]
-    bundles = find_bundles(workspace, others) if others or not names else []
-    targets = [target for bundle in bundles for target in _bundle_targets(bundle)]
-    return targets + [BenchTarget(str(path), path) for path in files]
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) >= smallest for part in parts):
+        raise UsageError(f"{option} takes numbers from {smallest} on, as in {smallest},{smallest + 1}; got {text!r}")
+    return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-def _bundle_targets(bundle: Bundle) -> list[BenchTarget]:
+def check_endurance(minutes: float, fps: float) -> None:
+    """Refuse times and rates that make no sense.
+
+    Raises:
+        UsageError: One is negative, or not a number.
+    """
+    for option, value in (("--minutes", minutes), ("--fps", fps)):
+        if not 0 <= value < math.inf:
+            raise UsageError(f"{option} must not be negative, got {value}")
+
+
+def refuse_empty(report: BenchReport) -> None:
+    """A bench in which nothing ran has failed.
+
+    Raises:
+        EdgeKitError: Names the first reason.
+    """
+    if not report.rows:
+        first = report.skipped[0]
+        raise EdgeKitError(f"no runtime could run a model; {first.runtime} on {first.model}: {first.reason}")
+
+
+def as_document(report: BenchReport, curves: Sequence[Curve], cameras: Sequence[Camera]) -> dict[str, Any]:
+    """For `--json`."""
+    longer = {"sustained": [asdict(one) for one in curves], "frames": [asdict(one) for one in cameras]}
+    return {**report.as_dict(), **longer}
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model in the forms that it has, by suffix; each form of one file and what belongs to it."""
+
+    target: BenchTarget
+    forms: dict[str, dict[str, Path]]
+
+    def on(self, runtime: str, threads: int) -> BenchTarget | Skipped:
+        for suffix in reads(runtime):
+            graphs = self.forms.get(suffix)
+            if graphs:
+                files = tuple(path.with_suffix(PADDLE_WEIGHTS) for path in graphs.values() if suffix != ONNX)
+                return replace(self.target, graphs=graphs, files=files, runtime=runtime, threads=threads)
+        reason = f"{runtime} reads {', '.join(reads(runtime))}; of {self.target.model} there is {', '.join(self.forms)}"
+        return Skipped(self.target.model, runtime, reason)
+
+
+def bench_targets(
+    names: Sequence[str], matrix: Matrix, runner: Callable[[], Runner], workspace_bundles: Callable[[], list[Bundle]]
+) -> tuple[list[BenchTarget], list[Skipped]]:
+    """Every named model on every runtime that reads it.
+
+    Args:
+        runner: Makes what must be made first; not called where nothing must be.
+        workspace_bundles: All bundles there are.
+
+    Raises:
+        UsageError: A name is neither a file, a bundle nor a zoo model.
+        BadData: A named file does not exist.
+    """
+    models = [model for name in names for model in _models(name, runner, workspace_bundles)]
+    crossed = [model.on(runtime, n) for model in models for runtime in matrix.runtimes for n in matrix.threads]
+    skipped = list(dict.fromkeys(one for one in crossed if isinstance(one, Skipped)))
+    targets = [one for one in crossed if isinstance(one, BenchTarget)]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise UsageError(f"{target.model!r} is named twice")
+    return targets, skipped
+
+
+def _models(name: str, runner: Callable[[], Runner], workspace_bundles: Callable[[], list[Bundle]]) -> list[_Model]:
+    path = Path(name)
+    if path.suffix == ONNX:
+        return [_Model(BenchTarget.of_graph(name, _existing(path)), {ONNX: {MAIN: path}})]
+    if path.suffix in PADDLE_PROGRAMS:
+        return [_of_paddle(name, _existing(path), runner())]
+    if (path / MANIFEST).is_file():
+        return _of_bundle(Bundle(path))
+    bundles = {bundle.path.name: bundle for bundle in workspace_bundles()}
+    if name in bundles:
+        return _of_bundle(bundles[name])
+    return [_untrained(name, list(bundles), runner)]
+
+
+def _of_bundle(bundle: Bundle) -> list[_Model]:
     """The graphs of a bundle, the precisions of one graph side by side."""
-    targets = []
+    models = []
     for graph, inputs in bundle.manifest.inputs.items():
         name = bundle.path.name if len(bundle.manifest.inputs) == 1 else f"{bundle.path.name}/{graph}"
         for precision in bundle.manifest.graphs:
             path = bundle.graph(precision, graph)
-            targets.append(BenchTarget(f"{name} {precision}", path, inputs, group=name, precision=precision))
-    return targets
+            target = BenchTarget(f"{name} {precision}", {graph: path}, {graph: inputs}, (), name, precision)
+            models.append(_Model(target, {ONNX: {graph: path}}))
+    return models
+
+
+def _of_paddle(name: str, program: Path, runner: Runner) -> _Model:
+    """The user's Paddle inference model, and the ONNX that it converts to."""
+    weights = _existing(program.with_suffix(PADDLE_WEIGHTS))
+    target = BenchTarget.of_graph(name, program, group=name)
+    inputs = {"program": _input(program), "weights": _input(weights)}
+    converted = runner.run("adopt", {}, inputs)
+    return _Model(target, {program.suffix: {MAIN: program}, ONNX: {MAIN: converted.path / "main.onnx"}})
+
+
+def _untrained(name: str, bundles: list[str], runner: Callable[[], Runner]) -> _Model:
+    """A zoo model with random weights at its published size: its speed is that of the trained one."""
+    from edge_kit.zoo import MODELS, load_all
+
+    load_all()
+    if name not in MODELS:
+        raise unknown_name("bundle, file or zoo model", name, [*bundles, *MODELS.names()])
+    made = runner().run("untrained", base_settings(name, "published", 0), {}).path
+    graphs = sorted(path.stem for path in made.glob(f"*{ONNX}"))
+    forms = {suffix: {graph: made / f"{graph}{suffix}" for graph in graphs} for suffix in (ONNX, PADDLE_PROGRAMS[0])}
+    label = f"{name} fp32 (random weights)"
+    return _Model(BenchTarget(label, forms[ONNX], group=name, precision="fp32"), forms)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise BadData(f"model file {str(path)!r} does not exist")
+    return path
+
+
+def _input(path: Path) -> Input:
+    return Input(path.resolve(), sha256_file(path))
 
 
 def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:

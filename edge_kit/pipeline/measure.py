@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edge_kit.core.progress import Progress
-from edge_kit.core.tensors import Array, Tensors, random_inputs
 from edge_kit.data import Dataset
 from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.sources import model_of
 from edge_kit.tasks import TASKS
+from runtimes.bench import latency_of
 from runtimes.compare import compare
-from runtimes.protocol import Session
-from runtimes.registry import get_runtime
-from runtimes.timing import TimingPlan, measure_interleaved
+from runtimes.isolated import Isolated, Model
+from runtimes.timing import TimingPlan, interleave
 
 FIRST = "fp32"  # the version that the others are held against
-SEED = 0
-
-
-class _WholeModel:
-    """All graphs of a model, run once each: what a latency is of."""
-
-    def __init__(self, sessions: Mapping[str, Session]) -> None:
-        self._sessions = dict(sessions)
-        self.inputs = tuple(spec for session in sessions.values() for spec in session.inputs)
-        self.outputs = tuple(name for session in sessions.values() for name in session.outputs)
-
-    def run(self, inputs: Tensors) -> dict[str, Array]:
-        results: dict[str, Array] = {}
-        for session in self._sessions.values():
-            results.update(session.run({spec.name: inputs[spec.name] for spec in session.inputs}))
-        return results
 
 
 def measure_versions(context: Context, dataset: Dataset, versions: Mapping[str, Path]) -> dict[str, Any]:
@@ -47,31 +31,27 @@ def measure_versions(context: Context, dataset: Dataset, versions: Mapping[str, 
         JSON: `models` by version, `agreement` by version, `verdicts`, and whether the data is the published set.
     """
     task = TASKS.get(model_of(context.settings).task)
-    runtime = get_runtime(context.settings["runtime"])
-    threads = context.settings["threads"]
-    files = {version: sorted(folder.glob("*.onnx")) for version, folder in versions.items()}
-    sessions = {
-        version: {path.stem: runtime.load(path, threads=threads) for path in paths} for version, paths in files.items()
-    }
-    runs = {version: {name: one.run for name, one in graphs.items()} for version, graphs in sessions.items()}
-    # Timing first: the machine is then as quiet as it will be.
-    plan = TimingPlan(threads=threads)
-    whole = {version: _WholeModel(graphs) for version, graphs in sessions.items()}
-    inputs = {version: random_inputs(model.inputs, plan.batch, SEED) for version, model in whole.items()}
-    timed = measure_interleaved({v: (whole[v], inputs[v]) for v in whole}, plan, runtime, context.progress)
-    models = {}
-    for version, graphs in runs.items():
-        metrics = task.evaluate(graphs, dataset, _noted(context.progress, version))
-        models[version] = {
-            "metrics": [asdict(metric) for metric in metrics],
-            "size_bytes": sum(path.stat().st_size for path in files[version]),
-            "latency": asdict(timed[version].latency),
+    runtime, plan = context.settings["runtime"], TimingPlan(threads=context.settings["threads"])
+    files = {v: {path.stem: path for path in sorted(folder.glob("*.onnx"))} for v, folder in versions.items()}
+    with ExitStack() as stack:
+        processes = {v: stack.enter_context(Isolated(Model(runtime, graphs, plan=plan))) for v, graphs in files.items()}
+        # Timing first: the machine is then as quiet as it will be.
+        times = interleave({v: one.time for v, one in processes.items()}, plan, context.progress)
+        runs = {v: {graph: one.session(graph).run for graph in files[v]} for v, one in processes.items()}
+        models = {
+            v: {
+                "metrics": [asdict(one) for one in task.evaluate(runs[v], dataset, _noted(context.progress, v))],
+                "size_bytes": sum(path.stat().st_size for path in files[v].values()),
+                "latency": asdict(latency_of(runtime, times[v], one.footprint, plan)),
+            }
+            for v, one in processes.items()
         }
-    others = [version for version in runs if version != FIRST]
+        others = [v for v in versions if v != FIRST]
+        agreement = {v: task.agreement(runs[FIRST], runs[v], dataset, dataset.eval_size()) for v in others}
     return {
         "models": models,
-        "agreement": {v: asdict(task.agreement(runs[FIRST], runs[v], dataset, dataset.eval_size())) for v in others},
-        "verdicts": [asdict(compare(FIRST, timed[FIRST], v, timed[v])) for v in others],
+        "agreement": {v: asdict(one) for v, one in agreement.items()},
+        "verdicts": [asdict(compare(FIRST, times[FIRST], v, times[v])) for v in others],
         "published_data": dataset.published,
     }
 

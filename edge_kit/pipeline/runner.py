@@ -36,6 +36,8 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (*PADDLE, "paddle2onnx", "onnx", "onnxruntime"),
         ("convert", "edge_kit.zoo", "edge_kit.tasks"),
     ),
+    "untrained": ((*PADDLE, "paddle2onnx", "onnx"), ("convert", "edge_kit.zoo")),
+    "adopt": (("paddle2onnx", "onnx"), ("convert",)),
     "quantize": ((*PADDLE, "paddleslim", "paddle2onnx"), ("compress.quantize", "convert")),
     "lower": (("onnx", "onnxruntime", "numpy"), ("convert",)),
     "measure": (("onnxruntime", "numpy"), ("runtimes", "edge_kit.tasks")),

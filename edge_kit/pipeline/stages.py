@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -102,7 +103,6 @@ def prune(context: Context) -> None:
 @stage
 def export(context: Context) -> None:
     """Paddle inference model and canonical float ONNX of every graph, and the parity between the two."""
-    from convert.export import canonicalise, export_paddle, paddle_to_onnx
     from convert.parity import measure_parity
     from edge_kit.train.inference import layer_run
     from runtimes.registry import get_runtime
@@ -117,14 +117,36 @@ def export(context: Context) -> None:
     runs = {name: layer_run(net, spec) for name, spec in _graphs(context).items()}
     feeds = _feeds(context, dataset, runs, PARITY_SAMPLES)
     for name, spec in _graphs(context).items():
-        export_paddle(net, spec, context.out / name)
-        converted = context.scratch / f"{name}.onnx"
-        paddle_to_onnx(context.out / name, converted, spec)
-        report["passes"][name] = canonicalise(converted, context.out / f"{name}.onnx")
+        report["passes"][name] = _export_graph(context, net, name, spec)
         session = get_runtime("onnx").load(context.out / f"{name}.onnx")
         parity = measure_parity(runs[name], session.run, feeds[name])
         report["parity"][name] = [asdict(one) for one in parity]
     write_json(context.out / "report.json", report)
+
+
+@stage
+def untrained(context: Context) -> None:
+    """The published network with random weights, as Paddle inference model and canonical ONNX, for timing only."""
+    import paddle
+
+    paddle.seed(0)
+    entry = model_of(context.settings)
+    net = entry.build(**entry.published_sizes)
+    for name, spec in _graphs(context).items():
+        _export_graph(context, net, name, spec)
+
+
+@stage
+def adopt(context: Context) -> None:
+    """A user's Paddle inference model as canonical ONNX, with the names it has."""
+    from convert.export import canonicalise, paddle_to_onnx
+
+    prefix = context.scratch / "main"
+    for part, suffix in (("program", ".pdmodel"), ("weights", ".pdiparams")):
+        shutil.copyfile(context.inputs[part], prefix.with_suffix(suffix))
+    converted = context.scratch / "main.onnx"
+    paddle_to_onnx(prefix, converted, None)
+    canonicalise(converted, context.out / "main.onnx")
 
 
 @stage
@@ -197,6 +219,16 @@ def _manifest(context: Context) -> Manifest:
 
 def _graphs(context: Context) -> Mapping[str, GraphSpec]:
     return model_of(context.settings).graphs(setup_of(context.settings).preprocess)
+
+
+def _export_graph(context: Context, net: Any, name: str, spec: GraphSpec) -> dict[str, int]:
+    """One graph as Paddle inference model and canonical ONNX; returns rewrites by pass."""
+    from convert.export import canonicalise, export_paddle, paddle_to_onnx
+
+    export_paddle(net, spec, context.out / name)
+    converted = context.scratch / f"{name}.onnx"
+    paddle_to_onnx(context.out / name, converted, spec)
+    return canonicalise(converted, context.out / f"{name}.onnx")
 
 
 def _network(context: Context, dataset: Dataset, seed: int) -> Any:

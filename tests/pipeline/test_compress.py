@@ -112,7 +112,7 @@ def test_bench_with_no_model_measures_every_bundle_fp32_beside_int8(toy_run: Res
     models = [row["model"] for row in done.json["rows"]]
     assert {"toynet fp32", "toynet int8"} <= set(models)
     pairs = [(v["a"], v["b"]) for v in done.json["verdicts"]]
-    assert ("toynet fp32", "toynet int8") in pairs
+    assert ("onnx toynet fp32", "onnx toynet int8") in pairs
     assert all(set(row["latency"]) >= LATENCY_KEYS for row in done.json["rows"])
     assert all(row["cold_start_ms"] > 0 and row["peak_rss_bytes"] > 1e6 for row in done.json["rows"])
 

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge_kit.core.bundle import Bundle
-from edge_kit.core.tensors import random_inputs
-from runtimes.compare import compare
-from runtimes.registry import get_runtime
-from runtimes.timing import TimingPlan, measure_interleaved
+from runtimes.bench import BenchSettings, BenchTarget, bench_models
+from runtimes.timing import TimingPlan
 from tests.conftest import Cli, Result
 from tests.pipeline.test_compress import no_worker_is_left, until_log_says
 
@@ -63,12 +61,12 @@ def test_half_the_work_costs_at_most_two_points_and_is_faster_still(mobilenetv2_
     assert 0.48 <= size["pruned"]["macs"] / size["fp32"]["macs"] <= 0.5
     models = done.json["models"]
     assert models["fp32"]["metric"]["value"] - models["int8"]["metric"]["value"] <= 2
-    runtime = get_runtime("onnx")
-    bundles = [Bundle(Path(result.json["bundle"])) for result in (mobilenetv2_run, done)]
-    inputs = random_inputs(bundles[0].manifest.inputs["main"], 1, 0)
-    sessions = [runtime.load(bundle.graph("int8", "main")) for bundle in bundles]
-    timed = measure_interleaved({"whole": (sessions[0], inputs), "half": (sessions[1], inputs)}, TimingPlan(), runtime)
-    verdict = compare("whole", timed["whole"], "half", timed["half"])
+    graphs = {
+        name: Bundle(Path(result.json["bundle"])).graph("int8", "main")
+        for name, result in (("whole", mobilenetv2_run), ("half", done))
+    }
+    targets = [BenchTarget.of_graph(name, path, group="g", precision=name) for name, path in graphs.items()]
+    [verdict] = bench_models(targets, BenchSettings(TimingPlan())).verdicts
     assert verdict.low > 1, verdict.verdict
 
 

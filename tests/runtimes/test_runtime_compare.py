@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_kit.core.records import Latency
 from runtimes.compare import Verdict, compare
-from runtimes.timing import Samples
 
 Times = NDArray[Any]
 Noise = Callable[[np.random.Generator, int], tuple[Times, Times]]
@@ -27,11 +25,6 @@ MOST_MISSES = 20
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer than in use, so that there is time for enough runs to see the error rate."""
     monkeypatch.setattr("runtimes.compare.RESAMPLES", 200)
-
-
-def samples(times_ms: Times) -> Samples:
-    latency = Latency(0, 0, 0, "made up", "1", "cpu", 1, 1, 0, len(times_ms), {})
-    return Samples(times_ms, latency)
 
 
 def remembering(rng: np.random.Generator, rounds: int, keep: float, deviation: float) -> Times:
@@ -72,7 +65,7 @@ def verdicts(noise: Noise, slower: float, rounds: int = ROUNDS) -> list[Verdict]
     made = []
     for _ in range(RUNS):
         a, b = noise(rng, rounds)
-        made.append(compare("a", samples(10 * np.exp(a)), "b", samples(10 * slower * np.exp(b))))
+        made.append(compare("a", 10 * np.exp(a), "b", 10 * slower * np.exp(b)))
     return made
 
 
@@ -97,14 +90,14 @@ def test_the_interval_holds_the_truth(noise: Noise) -> None:
 
 def test_a_sure_difference_under_one_percent_is_none() -> None:
     times = 10 + np.random.default_rng(0).normal(0, 0.001, ROUNDS)
-    one = compare("a", samples(times), "b", samples(times * 1.005))
+    one = compare("a", times, "b", times * 1.005)
     assert one.high < 1
     assert one.verdict == "no difference between a and b [1.00, 1.00]"
 
 
 def test_the_faster_is_said_to_be_faster_and_the_slower_slower() -> None:
     times = np.full(ROUNDS, 10.0)
-    fp32, int8 = samples(times * 1.43), samples(times)
+    fp32, int8 = times * 1.43, times
     assert compare("fp32", fp32, "int8", int8).verdict == ("int8 is 1.43x faster than fp32 [1.43, 1.43]")
     slower = compare("int8", int8, "fp32", fp32)
     assert slower.verdict == "fp32 is 1.43x slower than int8 [1.43, 1.43]"
@@ -112,12 +105,12 @@ def test_the_faster_is_said_to_be_faster_and_the_slower_slower() -> None:
 
 
 def test_the_same_times_give_the_same_verdict() -> None:
-    a, b = (samples(10 * np.exp(times)) for times in white(np.random.default_rng(1), ROUNDS))
+    a, b = (10 * np.exp(times) for times in white(np.random.default_rng(1), ROUNDS))
     assert compare("a", a, "b", b) == compare("a", a, "b", b)
 
 
 def test_a_handful_of_rounds_gives_no_verdict() -> None:
-    one = compare("a", samples(np.array([4.0, 6, 5])), "b", samples(np.array([2.0, 2, 5])))
+    one = compare("a", np.array([4.0, 6, 5]), "b", np.array([2.0, 2, 5]))
     assert (one.ratio, one.low, one.high) == (2.5, 1.0, 3.0)
     assert one.verdict == "no verdict on a and b: 3 rounds, at least 20 needed"
 
@@ -125,4 +118,4 @@ def test_a_handful_of_rounds_gives_no_verdict() -> None:
 @pytest.mark.parametrize("rounds", [0, 3])
 def test_times_of_other_rounds_are_not_compared(rounds: int) -> None:
     with pytest.raises(ValueError, match=f"^rounds must be the same: a has {rounds} and b 0$"):
-        compare("a", samples(np.ones(rounds)), "b", samples(np.ones(0)))
+        compare("a", np.ones(rounds), "b", np.ones(0))

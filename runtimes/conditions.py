@@ -1,0 +1,85 @@
+"""What a machine was busy with while something was timed on it: stolen time, load, frequency."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtimes.targets import cpu_name
+
+STEAL_PERCENT = 2.0
+FREQUENCY_SPREAD = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """One look at a machine; what it cannot tell is 0.
+
+    Attributes:
+        cpu: The processor's model name.
+        cores: That this process may use.
+        stolen: Ticks that the hypervisor gave to others, since the machine started.
+        ticks: Of all kinds, since the machine started.
+        load: Processes that ran or waited, mean of the last minute.
+        mhz: Frequency of the first core now.
+    """
+
+    cpu: str
+    cores: int
+    stolen: int
+    ticks: int
+    load: float
+    mhz: float
+
+
+def look(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Conditions:
+    """Read the conditions of this machine."""
+    ticks = _ticks(proc / "stat")
+    load = _first_number(proc / "loadavg")
+    khz = _first_number(sys / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Conditions(
+        cpu=cpu_name(proc / "cpuinfo"),
+        cores=cores,
+        stolen=ticks[7] if len(ticks) > 7 else 0,
+        ticks=sum(ticks[:8]),
+        load=load,
+        mhz=khz / 1000,
+    )
+
+
+def noise(before: Conditions, after: Conditions, busy: int) -> tuple[str, ...]:
+    """What may have disturbed a measurement between two looks; a line each, none where all was quiet.
+
+    Args:
+        busy: Cores that the measurement itself kept busy.
+    """
+    found = []
+    ticks = after.ticks - before.ticks
+    stolen = 100 * (after.stolen - before.stolen) / ticks if ticks > 0 else 0.0
+    if stolen > STEAL_PERCENT:
+        found.append(f"{stolen:.0f} % of the processor was taken by other virtual machines")
+    if before.load + busy > before.cores + 0.5:
+        found.append(f"{before.load:.1f} processes were running on {before.cores} cores before it began")
+    if before.mhz and after.mhz:
+        low, high = sorted((before.mhz, after.mhz))
+        if high > FREQUENCY_SPREAD * low:
+            found.append(f"the frequency went from {before.mhz:.0f} to {after.mhz:.0f} MHz")
+    return tuple(found)
+
+
+def _ticks(stat: Path) -> list[int]:
+    """Of the line of all processors: user, nice, system, idle, iowait, irq, softirq, steal."""
+    try:
+        first = stat.read_text().split("\n", 1)[0].split()
+        return [int(field) for field in first[1:]]
+    except (OSError, ValueError):
+        return []
+
+
+def _first_number(path: Path) -> float:
+    try:
+        return float(path.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0.0
