@@ -99,6 +99,7 @@ class BenchReport:
 
     Attributes:
         noise: What disturbed the machine meanwhile; empty where it was quiet.
+        machine: Its address (empty for this one), processor and cores.
         operators: Time of every operator by label, where it was asked for.
     """
 
@@ -107,6 +108,7 @@ class BenchReport:
     skipped: tuple[Skipped, ...] = ()
     noise: tuple[str, ...] = ()
     operators: dict[str, tuple[OperatorTime, ...]] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -164,6 +166,7 @@ def bench_models(
         skipped=tuple(one for report in merged for one in report.skipped),
         noise=tuple(dict.fromkeys(line for report in merged for line in report.noise)),
         operators={label: times for report in merged for label, times in report.operators.items()},
+        machine=next((report.machine for report in merged if report.machine), {}),
     )
 
 
@@ -208,6 +211,8 @@ def _bench_group(group: list[BenchTarget], settings: BenchSettings, progress: Pr
         times = interleave(timers, settings.plan, lambda done, total: progress(label, done, total))
         busy = max(target.threads for target in here)
         found = noise(before, first.conditions(), busy)
+        host = settings.host.name if settings.host else ""
+        machine = {"host": host, "cpu": before.cpu, "cores": before.cores}
         calls = settings.profile_calls or PLACEMENT_CALLS
         operators = {name: process.profile(calls) for name, process in processes.items()}
         footprints = {name: process.footprint for name, process in processes.items()}
@@ -215,7 +220,7 @@ def _bench_group(group: list[BenchTarget], settings: BenchSettings, progress: Pr
     verdicts = [compare(a.label, times[a.label], b.label, times[b.label]) for a, b in pairs(here)]
     kept = {name: one for name, one in operators.items() if one is not None} if settings.profile_calls else {}
     inputs = {spec.name for one in footprints.values() for specs in one.inputs.values() for spec in specs}
-    return BenchReport(tuple(rows), tuple(verdicts), skipped, found, kept), inputs
+    return BenchReport(tuple(rows), tuple(verdicts), skipped, found, kept, machine), inputs
 
 
 def pairs(group: Sequence[BenchTarget]) -> list[tuple[BenchTarget, BenchTarget]]:

@@ -1,4 +1,4 @@
-"""Where a worker runs: this machine, or a board that is reached over ssh."""
+"""Where a worker runs: this machine, or another (`runtimes.board`)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from edge_kit.core import errors
 from edge_kit.core.errors import EdgeKitError
@@ -21,9 +21,11 @@ from runtimes.frames import FrameReport
 from runtimes.hosts import Host, ThisMachine
 from runtimes.inputs import Shapes
 from runtimes.protocol import OperatorTime
+from runtimes.registry import converts
 from runtimes.timing import Times, TimingPlan
 from runtimes.wire import HELLO, receive, send
 
+T = TypeVar("T", bound="_Process")
 LAST_WORDS = 4000
 END_SECONDS = 2.0
 
@@ -49,17 +51,20 @@ class Model:
     workspace: Path | None = None
 
     def request(self, host: Host) -> dict[str, Any]:
-        """For the worker, after its files were brought to the host."""
+        """For a worker, after the files were brought to its host, in the form that its engine reads."""
+        graphs = self.graphs
+        if host.name and converts(self.runtime):
+            graphs = _converted(self)
         return {
             "runtime": self.runtime,
-            "graphs": {name: host.place(path) for name, path in self.graphs.items()},
+            "graphs": {name: host.place(path) for name, path in graphs.items()},
             "inputs": {name: [asdict(spec) for spec in specs] for name, specs in self.inputs.items()},
             "threads": self.plan.threads,
             "device": self.plan.device,
             "batch": self.plan.batch,
             "cpus": list(self.plan.cpus),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
-            "workspace": str(self.workspace) if self.workspace else None,
+            "workspace": _text(self.workspace),
         }
 
 
@@ -93,28 +98,21 @@ class Footprint:
         return self.load_ms + self.first_ms
 
 
-class Isolated:
-    """A loaded model in a process of its own; use as a context.
+class _Process:
+    """A worker, and the requests it is sent; use as a context."""
 
-    Raises:
-        EdgeKitError: From any method: what the runtime raised, of the same class, or what its process died of.
-    """
-
-    def __init__(self, model: Model, host: Host | None = None) -> None:
-        self._model = model
-        self._host = host or ThisMachine()
+    def __init__(self, model: Model, host: Host) -> None:
+        self._model, self._host = model, host
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._child: subprocess.Popen[bytes] | None = None
         try:
-            request = model.request(self._host)
-            self._child = self._host.start(self._errors)
+            self._child = host.start(self._errors)
             self._greet()
-            self.footprint = _footprint(self._ask("load", **request)[0])
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> Isolated:
+    def __enter__(self: T) -> T:
         return self
 
     def __exit__(
@@ -138,39 +136,12 @@ class Isolated:
                     pipe.close()
         self._errors.close()
 
-    def session(self, graph: str) -> IsolatedSession:
-        """One of the graphs, to run on arrays of one's own."""
-        return IsolatedSession(self, graph)
+    def ask(self, do: str, tensors: Tensors | None = None, **request: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Send one request and wait for its answer.
 
-    def run(self, graph: str, inputs: Tensors) -> dict[str, Array]:
-        """Run one graph."""
-        return self._ask("run", inputs, graph=graph)[1]
-
-    def time(self, untimed: int, timed: int) -> Times:
-        """Time calls of the whole model, (timed,) milliseconds; a `runtimes.timing.Timer`."""
-        return self._ask("time", untimed=untimed, timed=timed)[1]["ms"]
-
-    def frames(self, fps: float, seconds: float) -> FrameReport:
-        """Serve a camera; see `runtimes.frames`."""
-        return FrameReport(**self._ask("frames", fps=fps, seconds=seconds)[0])
-
-    def profile(self, calls: int) -> tuple[OperatorTime, ...] | None:
-        """Time of every operator; None where the runtime cannot tell."""
-        rows = self._ask("profile", calls=calls)[0]["operators"]
-        return None if rows is None else tuple(OperatorTime(**row) for row in rows)
-
-    def conditions(self) -> Conditions:
-        """What its machine is busy with."""
-        return Conditions(**self._ask("conditions")[0])
-
-    def _greet(self) -> None:
-        """Wait for the worker, past what a login shell may print first."""
-        assert self._child is not None and self._child.stdout is not None
-        while (line := self._child.stdout.readline()) != HELLO:
-            if not line:
-                raise EdgeKitError(self._died())
-
-    def _ask(self, do: str, tensors: Tensors | None = None, **request: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+        Raises:
+            EdgeKitError: What the worker raised, of the same class, or what its process died of.
+        """
         assert self._child is not None and self._child.stdin is not None and self._child.stdout is not None
         try:
             send(self._child.stdin, {"do": do, **request}, tensors)
@@ -181,6 +152,13 @@ class Isolated:
             raise _rebuilt(answer["error"], answer["message"])
         return answer, results
 
+    def _greet(self) -> None:
+        """Wait for the worker, past what a login shell may print first."""
+        assert self._child is not None and self._child.stdout is not None
+        while (line := self._child.stdout.readline()) != HELLO:
+            if not line:
+                raise EdgeKitError(self._died())
+
     def _died(self) -> str:
         assert self._child is not None
         code = self._child.wait()
@@ -190,6 +168,49 @@ class Isolated:
         graphs = ", ".join(repr(str(path)) for path in self._model.graphs.values())
         on = f" on {self._host.name}" if self._host.name else ""
         return f"runtime {self._model.runtime!r} crashed on {graphs}{on}: its process {_ending(code)}{said}"
+
+
+class Isolated(_Process):
+    """A loaded model in a process of its own.
+
+    Raises:
+        EdgeKitError: From any method: what the runtime raised, of the same class, or what its process died of.
+    """
+
+    def __init__(self, model: Model, host: Host | None = None) -> None:
+        where = host or ThisMachine()
+        request = model.request(where)
+        super().__init__(model, where)
+        try:
+            self.footprint = _footprint(self.ask("load", **request)[0])
+        except BaseException:
+            self.close()
+            raise
+
+    def session(self, graph: str) -> IsolatedSession:
+        """One of the graphs, to run on arrays of one's own."""
+        return IsolatedSession(self, graph)
+
+    def run(self, graph: str, inputs: Tensors) -> dict[str, Array]:
+        """Run one graph."""
+        return self.ask("run", inputs, graph=graph)[1]
+
+    def time(self, untimed: int, timed: int) -> Times:
+        """Time calls of the whole model, (timed,) milliseconds; a `runtimes.timing.Timer`."""
+        return self.ask("time", untimed=untimed, timed=timed)[1]["ms"]
+
+    def frames(self, fps: float, seconds: float) -> FrameReport:
+        """Serve a camera; see `runtimes.frames`."""
+        return FrameReport(**self.ask("frames", fps=fps, seconds=seconds)[0])
+
+    def profile(self, calls: int) -> tuple[OperatorTime, ...] | None:
+        """Time of every operator; None where the runtime cannot tell."""
+        rows = self.ask("profile", calls=calls)[0]["operators"]
+        return None if rows is None else tuple(OperatorTime(**row) for row in rows)
+
+    def conditions(self) -> Conditions:
+        """What its machine is busy with."""
+        return Conditions(**self.ask("conditions")[0])
 
 
 class IsolatedSession:
@@ -203,6 +224,19 @@ class IsolatedSession:
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """Run one batch and wait for it."""
         return self._isolated.run(self._graph, inputs)
+
+
+def _converted(model: Model) -> dict[str, Path]:
+    """The graphs in the form that the engine reads, made in a process of this machine."""
+    here = ThisMachine()
+    with _Process(model, here) as process:
+        graphs = {name: here.place(path) for name, path in model.graphs.items()}
+        told, _ = process.ask("convert", runtime=model.runtime, graphs=graphs, workspace=_text(model.workspace))
+    return {name: Path(path) for name, path in told["graphs"].items()}
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None
 
 
 def _ending(code: int) -> str:

@@ -80,15 +80,29 @@ def get_runtime(name: str) -> Runtime:
 
 
 def reads(name: str) -> tuple[str, ...]:
-    """Suffixes of the files that a runtime takes, the one it likes best first; its engine is not imported.
+    """Suffixes of the files that a runtime takes, the one it likes best first.
 
     Raises:
         UsageError: No runtime has that name.
     """
+    return tuple(getattr(_runtime_class(name), "reads", (".onnx",)))
+
+
+def converts(name: str) -> bool:
+    """Whether a runtime's engine reads a form of its own; see `runtimes.protocol.Converting`.
+
+    Raises:
+        UsageError: No runtime has that name.
+    """
+    return hasattr(_runtime_class(name), "convert")
+
+
+def _runtime_class(name: str) -> Any:
+    """The class of a runtime; its engine is not imported."""
     reference = _all().get(name)
     try:
-        return tuple(getattr(reference.resolve(), "reads", (".onnx",)))
-    except ImportError as fault:
+        return reference.resolve()
+    except Exception as fault:  # the code of others: any fault of it is one line here
         raise _broken(name, reference, f"{type(fault).__name__}: {one_line(fault)}") from fault
 
 

@@ -63,6 +63,13 @@ class Worker:
         }
         return told, {}
 
+    def convert(self, request: dict[str, Any], tensors: Tensors) -> Answer:
+        """Give every graph in the form that the engine reads, for a board that cannot make it."""
+        runtime = get_runtime(request["runtime"])
+        return {
+            "graphs": {name: str(_own_form(runtime, path, request)) for name, path in request["graphs"].items()}
+        }, {}
+
     def run(self, request: dict[str, Any], tensors: Tensors) -> Answer:
         """Run one graph on the arrays of the request."""
         return {}, self._sessions[request["graph"]].run(tensors)

@@ -28,6 +28,8 @@ def bench(
     profile: Annotated[bool, typer.Option("--profile", help="Show the time of every operator.")] = False,
     minutes: Annotated[float, typer.Option(help="Then run each without a pause for so long.")] = 0.0,
     fps: Annotated[float, typer.Option(help="Then serve a camera of so many frames a second, and count drops.")] = 0.0,
+    on: Annotated[str | None, typer.Option(help="Measure on a board: ssh://user@host.", metavar="ADDRESS")] = None,
+    python: Annotated[str, typer.Option(help="The Python of the board; it needs NumPy and the engine.")] = "python3",
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -40,6 +42,7 @@ def bench(
     from edge_kit.report.bench import bench_progress, print_bench
     from edge_kit.report.progress import ConsoleReporter
     from runtimes.bench import BenchSettings, bench_models
+    from runtimes.board import Board
     from runtimes.endurance import serve, sustain
 
     store = Workspace.open(workspace)
@@ -55,6 +58,7 @@ def bench(
     settings = BenchSettings(
         plan,
         work.parse_shapes(shape or []),
+        Board(on, python) if on else None,
         tolerant=len(matrix.runtimes) > 1,
         profile_calls=repeats if profile else 0,
         workspace=store.root,

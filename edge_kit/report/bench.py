@@ -91,6 +91,9 @@ def _ran_as(placement: dict[str, int] | None) -> str:
 
 
 def _print_conditions(console: Console, report: BenchReport) -> None:
+    machine = report.machine
+    where = f"{machine['host'] or 'this machine'}: {machine['cpu']}, {machine['cores']} core(s)" if machine else ""
+    console.print(where, style="dim", highlight=False)
     seen: dict[str, list[str]] = {}
     for row in report.rows:
         one = row.latency

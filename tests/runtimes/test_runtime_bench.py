@@ -39,7 +39,7 @@ def test_the_report_is_the_one_that_scripts_rely_on(write_graph: WriteGraph) -> 
         target("m int8", graph, group="m", precision="int8"),
     ]
     document = json.loads(json.dumps(bench(targets).as_dict()))
-    assert set(document) == {"rows", "verdicts", "skipped", "noise", "operators"}
+    assert set(document) == {"rows", "verdicts", "skipped", "noise", "operators", "machine"}
     row = document["rows"][0]
     assert list(row) == [
         "model",
