@@ -14,6 +14,7 @@ from runtimes.faults import one_line
 from runtimes.protocol import Runtime
 
 GROUP = "edge_kit.runtimes"
+ONNX = ".onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Reference:
 RUNTIMES: Registry[Reference] = Registry("runtime")
 RUNTIMES.add("null", Reference.ours("runtimes.null:NullRuntime"))
 RUNTIMES.add("onnx", Reference.ours("runtimes.ort:OnnxRuntime"))
+RUNTIMES.add("paddle", Reference.ours("runtimes.paddle:PaddleRuntime"))
 
 
 def runtime_names() -> list[str]:
@@ -77,6 +79,11 @@ def get_runtime(name: str) -> Runtime:
     if runtime.name != name:
         raise _broken(name, reference, f"it calls itself {runtime.name!r}")
     return runtime
+
+
+def reads(runtime: Runtime) -> tuple[str, ...]:
+    """Tell the suffixes of the files that a runtime loads; one that says nothing is given ONNX."""
+    return tuple(getattr(runtime, "reads", (ONNX,)))
 
 
 def installed_runtimes() -> list[Runtime]:
