@@ -11,9 +11,9 @@ import numpy as np
 
 from edge_kit.core.errors import BadData, EdgeKitError, UsageError
 from edge_kit.core.tensors import Array, Tensors, TensorSpec
-from runtimes.faults import check_load, import_engine, one_line
+from runtimes.faults import check_load, import_engine
 from runtimes.inputs import InputCheck
-from runtimes.paddle_program import NEW, OLD, read_inputs
+from runtimes.paddle_program import NEW, OLD, read_program, say
 
 WEIGHTS = ".pdiparams"
 DEVICES = ("cpu", "gpu", "gpu:tensorrt")
@@ -41,7 +41,7 @@ class PaddleSession:
             self._predictor.run()
             return {name: fetch.copy_to_cpu() for name, fetch in self._fetches.items()}
         except Exception as fault:  # pybind11 makes many types of C++'s
-            raise BadData(f"paddle cannot run these inputs: {one_line(fault)}") from fault
+            raise BadData(f"paddle cannot run these inputs: {say(fault)}") from fault
 
 
 class PaddleRuntime:
@@ -72,17 +72,19 @@ class PaddleRuntime:
             raise BadData(f"runtime 'paddle' reads {' and '.join(self.reads)}, not {str(graph)!r}")
         if device != "cpu":
             self._require_gpu(device)
-        specs = read_inputs(graph, self._core)
+        program = read_program(graph, self._core)
         weights = graph.with_suffix(WEIGHTS)
-        check_load(self.name, weights, threads, device, DEVICES)
+        if program.has_weights:
+            check_load(self.name, weights, threads, device, DEVICES)
+        files = (str(graph), str(weights) if program.has_weights else "")
         try:
-            predictor = self._inference.create_predictor(self._config(graph, weights, threads, device))
+            predictor = self._inference.create_predictor(self._config(files, threads, device))
         except Exception as fault:  # pybind11 makes many types of C++'s
-            raise BadData(f"paddle cannot load {str(graph)!r}: {one_line(fault)}") from fault
+            raise BadData(f"paddle cannot load {str(graph)!r}: {say(fault)}") from fault
         names = predictor.get_input_names()
-        if set(names) != set(specs):
-            raise BadData(f"paddle cannot load {str(graph)!r}: it declares {sorted(specs)} and takes {sorted(names)}")
-        return PaddleSession(predictor, tuple(specs[name] for name in names))
+        if set(names) != set(program.inputs):
+            raise BadData(f"paddle cannot load {str(graph)!r}: it declares {sorted(program.inputs)}, not {names}")
+        return PaddleSession(predictor, tuple(program.inputs[name] for name in names))
 
     def _require_gpu(self, device: str) -> None:
         if not self._paddle.is_compiled_with_cuda():
@@ -98,10 +100,10 @@ class PaddleRuntime:
                 "TensorRT; it has: cpu, gpu"
             )
 
-    def _config(self, graph: Path, weights: Path, threads: int, device: str) -> Any:
-        config = self._inference.Config(str(graph), str(weights))
+    def _config(self, files: tuple[str, str], threads: int, device: str) -> Any:
+        config = self._inference.Config(*files)
         config.disable_glog_info()
-        if graph.suffix == OLD:  # the pass that this needs is not run on the new format (3.1)
+        if files[0].endswith(OLD):  # the pass that this needs is not run on the new format (3.1)
             config.enable_memory_optim()
         if device == "cpu":
             config.enable_mkldnn()
