@@ -15,7 +15,7 @@ from edge_kit.core.records import Latency
 from edge_kit.core.tensors import Tensors
 from runtimes.protocol import Runtime, Session
 
-DEVICES = ("cpu", "gpu")
+DEVICES = ("cpu", "gpu", "gpu:tensorrt")
 
 Progress = Callable[[int, int], None]
 """Called between rounds with how many are done, and of how many."""
@@ -30,7 +30,7 @@ class TimingPlan:
         repeats: Calls timed one by one.
         threads: That may work on one call.
         batch: Size of the open axis `N`.
-        device: `cpu` or `gpu`.
+        device: `cpu`, `gpu` (CUDA) or `gpu:tensorrt`.
     """
 
     warmup: int = 20

@@ -12,10 +12,10 @@ from edge_kit.cli.options import JsonOption, WorkspaceOption, print_json
 def bench(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Bundles or .onnx files.", show_default="every bundle"),
+        typer.Argument(help="Bundles, or model files that the engine reads.", show_default="every bundle"),
     ] = None,
     runtime: Annotated[str, typer.Option(help="Engine to run on.")] = "onnx",
-    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, gpu or gpu:tensorrt.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads that may work on one call.")] = 1,
     batch: Annotated[int, typer.Option(help="Samples a call.")] = 1,
     warmup: Annotated[int, typer.Option(help="Calls thrown away first.")] = 20,
@@ -29,9 +29,10 @@ def bench(
     from edge_kit.pipeline.bench import bench_targets, parse_shapes, plan_of
     from edge_kit.report.bench import bench_progress, print_bench
     from runtimes.bench import bench_graphs
+    from runtimes.registry import get_runtime
 
     plan = plan_of(warmup=warmup, repeats=repeats, threads=threads, batch=batch, device=device)
-    targets = bench_targets(Workspace.open(workspace), models or [])
+    targets = bench_targets(Workspace.open(workspace), models or [], get_runtime(runtime))
     with bench_progress() as progress:
         report = bench_graphs(targets, runtime, plan, progress, parse_shapes(shape or []))
     print_json(report.as_dict()) if json else print_bench(report)
