@@ -11,10 +11,15 @@ from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.tensors import GraphSpec
 
 OPSET = 13  # per-channel DequantizeLinear appears here; paddle2onnx 1.3.1 converts INT8 graphs at it
+CALL_STACK = "op_callstack"
 
 
 def export_paddle(net: Any, spec: GraphSpec, prefix: Path) -> None:
-    """Trace the part of a network that a graph is of; write `prefix`.pdmodel and `prefix`.pdiparams."""
+    """Trace the part of a network that a graph is of; write `prefix`.pdmodel and `prefix`.pdiparams.
+
+    Raises:
+        EdgeKitError: It does not give one tensor of its own for each output.
+    """
     import paddle
     from paddle.static import InputSpec
 
@@ -25,6 +30,34 @@ def export_paddle(net: Any, spec: GraphSpec, prefix: Path) -> None:
         InputSpec(shape, tensor.dtype, name=tensor.name) for shape, tensor in zip(shapes, spec.inputs, strict=True)
     ]
     paddle.jit.save(layer, str(prefix), input_spec=inputs)
+    _settle_program(Path(f"{prefix}.pdmodel"), spec)
+
+
+def _settle_program(path: Path, spec: GraphSpec) -> None:
+    """Give outputs their specified names in the program itself, where every engine and exporter finds them.
+
+    The places in our sources that operators were made at go: a graph would hold where we are installed, and
+    its bytes would change with every line above them.
+    """
+    from paddle.base import core
+
+    program = core.ProgramDesc(path.read_bytes())
+    blocks = [program.block(i) for i in range(program.num_blocks())]
+    operators = [block.op(i) for block in blocks for i in range(block.op_size())]
+    given = [operator.input_arg_names()[0] for operator in operators if operator.type() == "fetch"]
+    fed = {operator.output_arg_names()[0] for operator in operators if operator.type() == "feed"}
+    if len(given) != len(spec.outputs) or fed.intersection(given):
+        raise EdgeKitError(
+            f"{path.name!r} gives {given} for outputs {list(spec.outputs)}; each must be a tensor of its own, no input"
+        )
+    for old, name in zip(given, spec.outputs, strict=True):
+        if old != name and blocks[0].has_var(name.encode()):
+            raise EdgeKitError(f"output {name!r} of {path.name!r} is called as a tensor inside it; call it otherwise")
+        blocks[0]._rename_var(old.encode(), name.encode())
+    for operator in operators:
+        if operator.has_attr(CALL_STACK):
+            operator.remove_attr(CALL_STACK)
+    path.write_bytes(program.serialize_to_string())
 
 
 def paddle_to_onnx(prefix: Path, out: Path, spec: GraphSpec | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edge_kit.core.bundle import Bundle
 from runtimes.protocol import Session
-from runtimes.registry import get_runtime
+from runtimes.registry import get_runtime, reads
 
 
 def load_bundle(
@@ -20,11 +20,10 @@ def load_bundle(
     """Load every graph of one precision; by graph name, `main` where there is one.
 
     Raises:
-        BadData: Not a bundle, or it has no graph of that precision.
+        BadData: Not a bundle, or it has no graph of that precision that the runtime reads.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
     engine = get_runtime(runtime)
-    return {
-        name: engine.load(opened.graph(precision, name), threads=threads, device=device)
-        for name in opened.manifest.inputs
-    }
+    forms, reader = reads(runtime), f"runtime {engine.name!r}"
+    graphs = {name: opened.graph_for(precision, name, forms, reader) for name in opened.manifest.inputs}
+    return {name: engine.load(graph, threads=threads, device=device) for name, graph in graphs.items()}

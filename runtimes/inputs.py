@@ -115,3 +115,19 @@ def _bind(spec: TensorSpec, shape: tuple[int, ...], sizes: dict[str, int]) -> No
 def _list(specs: tuple[TensorSpec, ...], shapes: Shapes) -> str:
     shown = ((spec.name, shapes.get(spec.name) or spec.shape) for spec in specs)
     return ", ".join(f"{name} {show(shape)}" for name, shape in shown) or "the graph takes no input"
+
+
+def name_axes(name: str, shape: list[int | str | None]) -> tuple[int | str, ...]:
+    """Name the open axes: `N` the first, others as in the graph or after input and place."""
+    first = shape[0] if shape else None
+    axes: list[int | str] = []
+    for place, axis in enumerate(shape):
+        if isinstance(axis, int):
+            axes.append(axis)
+        elif place == 0 or (axis and axis == first):
+            axes.append("N")
+        elif not axis or axis == "N":  # no name, or one that would be taken for the batch
+            axes.append(f"{name}_axis{place}")
+        else:
+            axes.append(axis)
+    return tuple(axes)

@@ -1,18 +1,29 @@
-"""ONNX Runtime. `gpu` means its CUDA or TensorRT execution provider."""
+"""ONNX Runtime. `gpu` means its CUDA execution provider, `gpu:tensorrt` TensorRT with CUDA for what that cannot run."""
 
 from __future__ import annotations
 
-from importlib import import_module
+import json
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from edge_kit.core.errors import BadData, EdgeKitError, MissingDependency, UsageError
-from edge_kit.core.tensors import Array, Tensors, TensorSpec
-from runtimes.faults import check_load, one_line
-from runtimes.inputs import InputCheck
+import numpy as np
 
-GPU_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")  # the first that is there
-CPU_PROVIDER = "CPUExecutionProvider"
+from edge_kit.core.errors import BadData, EdgeKitError, UsageError
+from edge_kit.core.tensors import Array, Tensors, TensorSpec
+from runtimes.faults import check_load, import_engine, one_line
+from runtimes.inputs import InputCheck, name_axes
+from runtimes.ort_profile import CPU_PROVIDER, read_trace
+from runtimes.protocol import OperatorTime
+
+PROVIDERS = {
+    "cpu": (CPU_PROVIDER,),
+    "gpu": ("CUDAExecutionProvider",),
+    "gpu:tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
+}
+"""By device, the one that is asked first in front; ONNX Runtime itself adds the CPU at the end."""
+WARMUP = 3  # calls before a profile is read
 
 DTYPES = {
     "tensor(float)": "float32",
@@ -25,11 +36,17 @@ DTYPES = {
 
 
 class OnnxSession:
-    """One ONNX graph in ONNX Runtime."""
+    """One ONNX graph in ONNX Runtime.
+
+    Attributes:
+        cpu_nodes: How many nodes of the graph run on the CPU although it was loaded for a GPU; None where
+            this ONNX Runtime does not say; a profile tells it with any version.
+    """
 
     def __init__(self, session: Any) -> None:
         self.inputs = tuple(_spec(node) for node in session.get_inputs())
         self.outputs = tuple(_tensor_name(node) for node in session.get_outputs())
+        self.cpu_nodes: int | None = 0
         self._check = InputCheck(self.inputs)
         self._names = list(self.outputs)
         self._session = session
@@ -38,10 +55,39 @@ class OnnxSession:
         """Run one batch and wait for it."""
         self._check(inputs)
         try:
-            results = self._session.run(self._names, dict(inputs))
+            results = self._results(inputs)
         except Exception as fault:  # its exceptions share no base class of their own
             raise BadData(f"onnxruntime cannot run these inputs: {one_line(fault)}") from fault
         return dict(zip(self._names, results, strict=True))
+
+    def _results(self, inputs: Tensors) -> Any:
+        return self._session.run(self._names, dict(inputs))
+
+
+class GpuSession(OnnxSession):
+    """One ONNX graph on a GPU, with memory for its inputs that is kept from call to call."""
+
+    def __init__(self, session: Any, make_value: Callable[[Array, str, int], Any]) -> None:
+        super().__init__(session)
+        self.cpu_nodes = _cpu_nodes(session)
+        self._make_value = make_value
+        self._binding = session.io_binding()
+        self._held: dict[str, Any] = {}
+        for name in self._names:
+            self._binding.bind_output(name, "cuda")
+
+    def _results(self, inputs: Tensors) -> Any:
+        for name, array in inputs.items():
+            held, given = self._held.get(name), np.ascontiguousarray(array)
+            if held is not None and tuple(held.shape()) == array.shape:
+                held.update_inplace(given)
+            else:
+                self._held[name] = self._make_value(given, "cuda", 0)
+                self._binding.bind_ortvalue_input(name, self._held[name])
+        self._binding.synchronize_inputs()
+        self._session.run_with_iobinding(self._binding)
+        self._binding.synchronize_outputs()
+        return self._binding.copy_outputs_to_cpu()
 
 
 class OnnxRuntime:
@@ -50,13 +96,7 @@ class OnnxRuntime:
     name = "onnx"
 
     def __init__(self) -> None:
-        try:
-            # It ships no types; imported this way it is Any, with or without a mypy override.
-            self._ort: Any = import_module("onnxruntime")
-        except ModuleNotFoundError:
-            raise MissingDependency("runtime 'onnx'", "onnxruntime", "onnx") from None
-        except ImportError as fault:
-            raise EdgeKitError(f"onnxruntime is installed but broken: {one_line(fault)}") from fault
+        self._ort = import_engine("onnx", "onnxruntime", "onnx")
 
     def version(self) -> str:
         """Version of onnxruntime."""
@@ -64,27 +104,47 @@ class OnnxRuntime:
 
     def load(self, graph: Path, *, threads: int = 1, device: str = "cpu") -> OnnxSession:
         """Load one ONNX file."""
-        check_load(self.name, graph, threads, device, ("cpu", "gpu"))
-        provider = self._provider(device)
+        session = self._start(graph, device, self._options(threads))
+        return OnnxSession(session) if device == "cpu" else GpuSession(session, self._ort.OrtValue.ortvalue_from_numpy)
+
+    def profile(
+        self, graph: Path, inputs: Tensors, *, threads: int = 1, device: str = "cpu", calls: int = 20
+    ) -> tuple[OperatorTime, ...]:
+        """Time every node as it is after fusion; `place` is its execution provider."""
+        with TemporaryDirectory() as folder:
+            options = self._options(threads)
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "trace")
+            session = self._start(graph, device, options)
+            runs = OnnxSession(session)
+            for _ in range(WARMUP + calls):
+                runs.run(inputs)
+            trace = json.loads(Path(session.end_profiling()).read_bytes())
+        return read_trace(trace, calls)
+
+    def _start(self, graph: Path, device: str, options: Any) -> Any:
+        check_load(self.name, graph, options.intra_op_num_threads, device, tuple(PROVIDERS))
+        wanted = self._providers(device)
+        if device != "cpu":
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # ignored by older ones
         try:
-            session = self._ort.InferenceSession(str(graph), self._options(threads), providers=[provider])
+            session = self._ort.InferenceSession(str(graph), options, providers=list(wanted))
         except Exception as fault:  # its exceptions share no base class of their own
             raise BadData(f"onnxruntime cannot load {str(graph)!r}: {one_line(fault)}") from fault
-        if provider not in session.get_providers():
-            # It falls back by itself when the provider's libraries do not load.
-            got = ", ".join(session.get_providers())
-            raise EdgeKitError(f"onnxruntime could not start {provider} and fell back to {got}")
-        return OnnxSession(session)
+        for provider in wanted:
+            if provider not in session.get_providers():
+                # It falls back by itself when the provider's libraries do not load.
+                got = ", ".join(session.get_providers())
+                raise EdgeKitError(f"onnxruntime could not start {provider} and fell back to {got}")
+        return session
 
-    def _provider(self, device: str) -> str:
-        if device == "cpu":
-            return CPU_PROVIDER
+    def _providers(self, device: str) -> tuple[str, ...]:
         available = self._ort.get_available_providers()
-        for provider in GPU_PROVIDERS:
-            if provider in available:
-                return provider
+        wanted = PROVIDERS[device]
+        if device == "cpu" or set(wanted) <= set(available):
+            return wanted
         raise UsageError(
-            f"runtime 'onnx' has no device 'gpu' here; onnxruntime {self.version()} offers: "
+            f"runtime 'onnx' has no device {device!r} here; onnxruntime {self.version()} offers: "
             f"{', '.join(available)}; pip install 'edge-kit[gpu]'"
         )
 
@@ -101,6 +161,14 @@ class OnnxRuntime:
         return options
 
 
+def _cpu_nodes(session: Any) -> int | None:
+    try:
+        parts = session.get_provider_graph_assignment_info()
+    except Exception:  # older versions have no such method, and not every provider records it
+        return None
+    return sum(len(part.get_nodes()) for part in parts if part.ep_name == CPU_PROVIDER)
+
+
 def _tensor_name(node: Any) -> str:
     if not node.type.startswith("tensor("):
         raise BadData(f"{node.name!r} is a {node.type}; only tensors can go in and out of a graph")
@@ -111,20 +179,4 @@ def _spec(node: Any) -> TensorSpec:
     name = _tensor_name(node)
     if node.type not in DTYPES:
         raise BadData(f"input {name!r} is a {node.type}, a type NumPy does not have")
-    return TensorSpec(name, _axes(name, node.shape), DTYPES[node.type])
-
-
-def _axes(name: str, shape: list[int | str | None]) -> tuple[int | str, ...]:
-    """Name the open axes: `N` the first, others as in the graph or after input and place."""
-    first = shape[0] if shape else None
-    axes: list[int | str] = []
-    for place, axis in enumerate(shape):
-        if isinstance(axis, int):
-            axes.append(axis)
-        elif place == 0 or (axis and axis == first):
-            axes.append("N")
-        elif not axis or axis == "N":  # no name, or one that would be taken for the batch
-            axes.append(f"{name}_axis{place}")
-        else:
-            axes.append(axis)
-    return tuple(axes)
+    return TensorSpec(name, name_axes(name, node.shape), DTYPES[node.type])

@@ -53,7 +53,7 @@ class Runtime(Protocol):
 
         Args:
             threads: That may work on one call.
-            device: `cpu` or `gpu`; a device that is not there is an error, never replaced.
+            device: `cpu`, `gpu` (CUDA) or `gpu:tensorrt`; a device that is not there is an error, never replaced.
 
         Raises:
             BadData: The file is missing, broken or holds what this engine cannot run.

@@ -14,6 +14,7 @@ from runtimes.faults import one_line
 from runtimes.protocol import Runtime
 
 GROUP = "edge_kit.runtimes"
+ONNX = ".onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Reference:
 RUNTIMES: Registry[Reference] = Registry("runtime")
 RUNTIMES.add("null", Reference.ours("runtimes.null:NullRuntime"))
 RUNTIMES.add("onnx", Reference.ours("runtimes.ort:OnnxRuntime"))
+RUNTIMES.add("paddle", Reference.ours("runtimes.paddle:PaddleRuntime"))
 
 
 def runtime_names() -> list[str]:
@@ -85,7 +87,7 @@ def reads(name: str) -> tuple[str, ...]:
     Raises:
         UsageError: No runtime has that name.
     """
-    return tuple(getattr(_runtime_class(name), "reads", (".onnx",)))
+    return tuple(getattr(_runtime_class(name), "reads", (ONNX,)))
 
 
 def converts(name: str) -> bool:

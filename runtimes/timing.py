@@ -13,7 +13,7 @@ from time import perf_counter_ns
 import numpy as np
 from numpy.typing import NDArray
 
-DEVICES = ("cpu", "gpu")
+DEVICES = ("cpu", "gpu", "gpu:tensorrt")
 
 Times = NDArray[np.float64]
 """Milliseconds of single calls, in order."""

@@ -17,7 +17,7 @@ def bench(
         typer.Argument(help="Bundles, .onnx files, Paddle inference models, or zoo ids.", show_default="every bundle"),
     ] = None,
     runtime: Annotated[str, typer.Option(help="Engines to run on: a name, several with commas, or all.")] = "onnx",
-    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, gpu or gpu:tensorrt.")] = "cpu",
     threads: Annotated[str, typer.Option(help="Threads that may work on one call; 1,2,4 sweeps.")] = "1",
     batch: Annotated[int, typer.Option(help="Samples a call.")] = 1,
     warmup: Annotated[int, typer.Option(help="Calls thrown away first.")] = 20,

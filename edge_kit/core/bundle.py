@@ -4,6 +4,7 @@
     receipt.json  how it came about and what was measured
     SHA256SUMS    of every other file; `sha256sum -c SHA256SUMS` checks the bundle where Python is missing
     fp32/main.onnx, int8/main.onnx ...
+    paddle/main.pdmodel, paddle/main.pdiparams ...: the full precision graphs as Paddle Inference reads them
 
 Reading a bundle needs NumPy and the standard library.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from edge_kit.core.files import sha256_file, write_json
 from edge_kit.core.images import ImagePreprocess
 from edge_kit.core.tensors import TensorSpec
 
+PADDLE_WEIGHTS = ".pdiparams"  # beside each `.pdmodel`, where it has weights
 MANIFEST, RECEIPT, SUMS = "bundle.json", "receipt.json", "SHA256SUMS"
 FORMAT = 1
+FULL = "fp32"  # the precision of the Paddle graphs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Manifest:
         labels: Of the classes, in order.
         target: Of the INT8 graphs.
         model: Facts of the network: parameters, multiply-accumulates, sizes.
+        paddle: graph name -> path in the bundle of its full precision `.pdmodel`; empty in older bundles.
     """
 
     id: str
@@ -50,6 +54,7 @@ class Manifest:
     preprocess: Mapping[str, Any]
     labels: tuple[str, ...]
     model: Mapping[str, Any]
+    paddle: Mapping[str, str] = field(default_factory=dict)
 
 
 class Bundle:
@@ -79,8 +84,37 @@ class Bundle:
             held = ", ".join(f"{p}/{g}" for p, graphs in self.manifest.graphs.items() for g in graphs)
             raise BadData(f"bundle {self.manifest.id!r} has no graph '{precision}/{name}'; it holds {held}") from None
 
+    def paddle_graph(self, name: str) -> Path:
+        """The `.pdmodel` of one graph, in full precision."""
+        try:
+            return self.path / self.manifest.paddle[name]
+        except KeyError:
+            held = ", ".join(self.manifest.paddle) or "none"
+            raise BadData(f"bundle {self.manifest.id!r} has no Paddle graph {name!r}; it holds {held}") from None
+
+    def graph_for(self, precision: str, name: str, suffixes: tuple[str, ...], reader: str = "this runtime") -> Path:
+        """The file of one graph in a form that a runtime reads.
+
+        Args:
+            suffixes: Of the files that it reads, the one it likes best first; `runtimes.registry.reads` tells them.
+            reader: Who it is, for the message.
+
+        Raises:
+            BadData: The bundle has no such graph, or holds it in other forms only.
+        """
+        forms = [self.graph(precision, name)]
+        if precision == FULL and name in self.manifest.paddle:
+            forms.append(self.paddle_graph(name))
+        for suffix in suffixes:
+            for form in forms:
+                if form.suffix == suffix:
+                    return form
+        raise BadData(
+            f"bundle {self.manifest.id!r} holds no {precision} graph that {reader} reads ({', '.join(suffixes)})"
+        )
+
     def size_bytes(self, precision: str) -> int:
-        """Of all graphs of one precision."""
+        """Of all ONNX graphs of one precision."""
         return sum((self.path / file).stat().st_size for file in self.manifest.graphs[precision].values())
 
     def receipt(self) -> dict[str, Any]:
@@ -126,19 +160,25 @@ def write_bundle(
     manifest: Manifest,
     graphs: Mapping[str, Mapping[str, Path]],
     receipt: Mapping[str, Any],
+    paddle: Mapping[str, Path] | None = None,
 ) -> None:
     """Fill an empty folder.
 
     Args:
         graphs: precision -> graph name -> file to copy to the path that the manifest gives.
+        paddle: graph name -> `.pdmodel` to copy likewise, with the weights beside it.
     """
+    sources = {manifest.graphs[p][name]: source for p, named in graphs.items() for name, source in named.items()}
+    for name, source in (paddle or {}).items():
+        sources[manifest.paddle[name]] = source
+        weights = source.with_suffix(PADDLE_WEIGHTS)
+        if weights.is_file():
+            sources[Path(manifest.paddle[name]).with_suffix(PADDLE_WEIGHTS).as_posix()] = weights
     files: dict[str, dict[str, Any]] = {}
-    for precision, named in graphs.items():
-        for name, source in named.items():
-            place = manifest.graphs[precision][name]
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, folder / place)
-            files[place] = {"sha256": sha256_file(source), "bytes": source.stat().st_size}
+    for place, source in sources.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / place)
+        files[place] = {"sha256": sha256_file(source), "bytes": source.stat().st_size}
     write_json(folder / MANIFEST, {"format": FORMAT, **asdict(manifest), "files": files})
     write_json(folder / RECEIPT, {"bundle": sha256_file(folder / MANIFEST), **receipt})
     names = sorted([*files, MANIFEST, RECEIPT])
@@ -149,7 +189,8 @@ def _read_manifest(document: dict[str, Any]) -> Manifest:
     if document.get("format") != FORMAT:
         raise ValueError(f"format {document.get('format')!r}, this edge-kit reads {FORMAT}")
     graphs = {precision: dict(named) for precision, named in document["graphs"].items()}
-    for place in (file for named in graphs.values() for file in named.values()):
+    paddle = dict(document.get("paddle", {}))  # bundles made before it was added have none
+    for place in (file for named in (*graphs.values(), paddle) for file in named.values()):
         if Path(place).is_absolute() or ".." in Path(place).parts:
             raise ValueError(f"graph {place!r} lies outside the bundle")
     inputs = {
@@ -167,4 +208,5 @@ def _read_manifest(document: dict[str, Any]) -> Manifest:
         preprocess=document["preprocess"],
         labels=tuple(document["labels"]),
         model=document["model"],
+        paddle=paddle,
     )

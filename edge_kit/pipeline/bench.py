@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_kit.core.bundle import MANIFEST, Bundle
+from edge_kit.core.bundle import FULL, MANIFEST, PADDLE_WEIGHTS, Bundle
 from edge_kit.core.errors import BadData, EdgeKitError, UsageError, unknown_name
 from edge_kit.core.files import sha256_file
 from edge_kit.core.tensors import MAIN
@@ -16,13 +16,11 @@ from edge_kit.pipeline.inputs import base_settings
 from edge_kit.pipeline.runner import Input, Runner
 from runtimes.bench import BenchReport, BenchTarget, Skipped
 from runtimes.endurance import Camera, Curve
-from runtimes.registry import installed_runtimes, reads
+from runtimes.registry import ONNX, installed_runtimes, reads
 from runtimes.timing import TimingPlan
 
 ALL = "all"
-ONNX = ".onnx"
 PADDLE_PROGRAMS = (".pdmodel", ".json")
-PADDLE_WEIGHTS = ".pdiparams"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ class _Model:
         for suffix in reads(runtime):
             graphs = self.forms.get(suffix)
             if graphs:
-                files = tuple(path.with_suffix(PADDLE_WEIGHTS) for path in graphs.values() if suffix != ONNX)
+                files = tuple(beside for path in graphs.values() for beside in _weights(path))
                 return replace(self.target, graphs=graphs, files=files, runtime=runtime, threads=threads)
         reason = f"{runtime} reads {', '.join(reads(runtime))}; of {self.target.model} there is {', '.join(self.forms)}"
         return Skipped(self.target.model, runtime, reason)
@@ -161,7 +159,10 @@ def _of_bundle(bundle: Bundle) -> list[_Model]:
         for precision in bundle.manifest.graphs:
             path = bundle.graph(precision, graph)
             target = BenchTarget(f"{name} {precision}", {graph: path}, {graph: inputs}, (), name, precision)
-            models.append(_Model(target, {ONNX: {graph: path}}))
+            forms = {ONNX: {graph: path}}
+            if precision == FULL and graph in bundle.manifest.paddle:
+                forms[PADDLE_PROGRAMS[0]] = {graph: bundle.paddle_graph(graph)}
+            models.append(_Model(target, forms))
     return models
 
 
@@ -196,6 +197,12 @@ def _existing(path: Path) -> Path:
 
 def _input(path: Path) -> Input:
     return Input(path.resolve(), sha256_file(path))
+
+
+def _weights(graph: Path) -> tuple[Path, ...]:
+    """What a Paddle graph keeps beside it."""
+    beside = graph.with_suffix(PADDLE_WEIGHTS)
+    return (beside,) if graph.suffix != ONNX and beside.is_file() else ()
 
 
 def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:

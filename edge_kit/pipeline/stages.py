@@ -195,9 +195,10 @@ def bundle(context: Context) -> None:
         precision: {name: context.inputs[precision] / f"{name}.onnx" for name in named}
         for precision, named in manifest.graphs.items()
     }
+    paddle = {name: context.inputs["fp32"] / f"{name}.pdmodel" for name in manifest.paddle}
     folder = context.out / BUNDLE
     folder.mkdir()
-    write_bundle(folder, manifest, graphs, context.settings["receipt"])
+    write_bundle(folder, manifest, graphs, context.settings["receipt"], paddle)
 
 
 def _manifest(context: Context) -> Manifest:
@@ -214,6 +215,7 @@ def _manifest(context: Context) -> Manifest:
         preprocess=setup_of(context.settings).preprocess.as_dict(),
         labels=open_dataset(context).labels,
         model=read_json(context.inputs["fp32"] / "report.json")["size"],
+        paddle={name: f"paddle/{name}.pdmodel" for name in specs},
     )
 
 

@@ -49,7 +49,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         ("repeats", 0, "repeats must be at least 1, got 0"),
         ("threads", 0, "threads must be at least 1, got 0"),
         ("batch", -2, "batch must be at least 1, got -2"),
-        ("device", "tpu", "device must be one of cpu, gpu, got 'tpu'"),
+        ("device", "tpu", "device must be one of cpu, gpu, gpu:tensorrt, got 'tpu'"),
         ("seconds", float("nan"), "seconds must not be negative, got nan"),
     ],
 )
