@@ -1,0 +1,165 @@
+"""The same model on every runtime, scored by the same code: where one differs, the first tensor that does is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from convert.diverge import find_divergence
+from convert.parity import measure_parity
+from edge_kit.core.bundle import FULL, Bundle
+from edge_kit.core.errors import BadData, EdgeKitError
+from edge_kit.core.progress import Progress
+from edge_kit.core.records import Check, Metric
+from edge_kit.core.tensors import Graphs, Tensors
+from edge_kit.data import Dataset
+from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data
+from edge_kit.pipeline.runner import Reporter, Runner
+from edge_kit.pipeline.sources import model_of, open_folder
+from edge_kit.tasks import TASKS, Task
+from runtimes.isolated import Isolated, Model
+from runtimes.registry import get_runtime, reads
+
+REFERENCE = "onnx"
+COMPARED = 40  # samples whose outputs are compared number by number
+BATCH = 10
+FLOAT_LIMIT = 1e-3
+"""Relative: another engine's float kernels add in another order, which costs some 1e-5 (measured, five engines)."""
+AGREEMENT_SLACK = 1.0
+"""Points: INT8 kernels of engines round differently, and a sample that lies on the edge falls to the other side."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParityRow:
+    """One precision of a bundle on one runtime.
+
+    Attributes:
+        metric: The headline metric; None where the task has none or the runtime cannot run it.
+        agreement: How often the answer is that of full precision on ONNX Runtime; needs no labels.
+        max_abs: Largest difference of any output from that; None where it cannot run.
+        max_rel: The same over the largest value of the output.
+        reason: Why it cannot run; empty where it can.
+        diverges: The first tensor that is wrong; empty where none is, or none was looked for.
+    """
+
+    runtime: str
+    precision: str
+    metric: Metric | None = None
+    agreement: Metric | None = None
+    max_abs: float | None = None
+    max_rel: float | None = None
+    reason: str = ""
+    diverges: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What all rows of a bundle share."""
+
+    bundle: Bundle
+    task: Task
+    dataset: Dataset
+    workspace: Path
+    progress: Progress
+
+    def model(self, runtime: str, precision: str) -> Model:
+        """What a process is to load."""
+        names, reader = self.bundle.manifest.inputs, f"runtime {runtime!r}"
+        graphs = {name: self.bundle.graph_for(precision, name, reads(runtime), reader) for name in names}
+        return Model(runtime, graphs, self.bundle.manifest.inputs, workspace=self.workspace)
+
+    def batches(self, graphs: Graphs, graph: str) -> Iterator[Tensors]:
+        """Real inputs of one graph."""
+        for batch in islice(self.dataset.eval_batches(BATCH), COMPARED // BATCH):
+            yield self.task.feeds(graphs, batch)[graph]
+
+
+def parity_matrix(
+    bundle: Bundle, runtimes: Sequence[str], data: Path | None, runner: Runner, reporter: Reporter
+) -> list[ParityRow]:
+    """Score every precision of a bundle on every runtime.
+
+    Args:
+        data: Folder of the model's published format; None for the mini set.
+        reporter: Hears how it goes, a row a stage.
+
+    Raises:
+        UsageError: The bundle's model is not in the zoo, or a runtime has no such name.
+        BadData: The data does not fit, or ONNX Runtime cannot run the bundle.
+    """
+    base = base_settings(bundle.manifest.id, "mini" if data is None else "published", 0)
+    folder = model_data(DataRequest(base, data), runner).path
+    dataset = open_folder(base, folder)
+    if dataset.labels != bundle.manifest.labels:
+        raise BadData(f"bundle {bundle.manifest.id!r} was made for other labels than those of {dataset.name}; pass --data")
+    task = TASKS.get(model_of(base).task)
+    scene = _Scene(bundle, task, dataset, runner.workspace.root, reporter.progress)
+    with Isolated(scene.model(REFERENCE, FULL)) as reference:
+        right = {name: reference.session(name).run for name in bundle.manifest.inputs}
+        rows: list[ParityRow] = []
+        for precision in bundle.manifest.graphs:
+            for runtime in dict.fromkeys((REFERENCE, *runtimes)):
+                reporter.started(f"{precision} on {runtime}")
+                rows.append(_row(scene, runtime, precision, right))
+        return [_located(scene, row, rows, right) for row in rows]
+
+
+def _row(scene: _Scene, runtime: str, precision: str, right: Graphs) -> ParityRow:
+    row = ParityRow(runtime, precision)
+    with ExitStack() as stack:
+        try:
+            process = stack.enter_context(Isolated(scene.model(runtime, precision)))
+        except EdgeKitError as fault:
+            return replace(row, reason=str(fault))
+        runs = {name: process.session(name).run for name in scene.bundle.manifest.inputs}
+        metrics = scene.task.evaluate(runs, scene.dataset, scene.progress)
+        agreement = scene.task.agreement(right, runs, scene.dataset, scene.dataset.eval_size())
+        found = [
+            one for name in runs for one in measure_parity(right[name], runs[name], scene.batches(right, name))
+        ]
+    return replace(
+        row,
+        metric=metrics[0] if metrics else None,
+        agreement=agreement,
+        max_abs=max(one.max_abs for one in found),
+        max_rel=max(one.max_rel for one in found),
+    )
+
+
+def check_row(row: ParityRow, rows: Sequence[ParityRow]) -> Check:
+    """Hold a row to what its runtime can be asked for: float numbers, or as many right answers as INT8 elsewhere."""
+    name = f"{row.precision} on {row.runtime}"
+    if row.reason or row.max_rel is None or row.agreement is None:
+        return Check(name, None, None, None, note=row.reason)
+    note = f"{row.agreement.value:.4g} % same answers on {row.agreement.samples}, relative error {row.max_rel:.2g}"
+    note += f"; {row.diverges}" if row.diverges else ""
+    if row.precision == FULL:
+        return Check.at_most(f"{name}: error", row.max_rel, FLOAT_LIMIT, note=note)
+    usual = _usual_agreement(row, rows)
+    return Check.at_least(f"{name}: agreement", row.agreement.value, usual - AGREEMENT_SLACK, "%", note)
+
+
+def _usual_agreement(row: ParityRow, rows: Sequence[ParityRow]) -> float:
+    """That of ONNX Runtime in the same precision; it can always run what this project makes."""
+    found = (one.agreement for one in rows if one.runtime == REFERENCE and one.precision == row.precision)
+    return next((one.value for one in found if one is not None), 100.0)
+
+
+def _located(scene: _Scene, row: ParityRow, rows: Sequence[ParityRow], right: Graphs) -> ParityRow:
+    """A row that falls short, with the first tensor that is wrong in it."""
+    bundle = scene.bundle
+    if check_row(row, rows).ok is not False or reads(row.runtime) != reads(REFERENCE):
+        return row
+    for graph in bundle.manifest.inputs:
+        batches = list(scene.batches(right, graph))
+        reference, suspect = bundle.graph(FULL, graph), bundle.graph(row.precision, graph)
+        try:
+            found = find_divergence(reference, suspect, batches, get_runtime(row.runtime))
+        except EdgeKitError as fault:
+            return replace(row, diverges=f"the first wrong tensor cannot be found: {fault}")
+        if found.first:
+            return replace(row, diverges=found.first.show())
+    return replace(row, diverges="no tensor diverges by itself: its error is the sum of rounding")
