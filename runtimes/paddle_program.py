@@ -41,7 +41,7 @@ def read_program(graph: Path, core: Any) -> Program:
         BadData: It is not such a file, reads or writes files itself, or takes what NumPy has no type for.
     """
     try:
-        return _old(graph.read_bytes(), core) if graph.suffix == OLD else _new(graph.read_bytes())
+        return _old(graph, core) if graph.suffix == OLD else _new(graph.read_bytes())
     except BadData:
         raise
     except Exception as fault:  # Paddle raises what pybind11 makes of C++; made-up JSON can fail anywhere
@@ -59,15 +59,15 @@ def _spec(name: str, shape: list[int], dtype: str) -> TensorSpec:
     return TensorSpec(name, name_axes(name, [None if axis < 0 else axis for axis in shape]), dtype)
 
 
-def _old(content: bytes, core: Any) -> Program:
-    program = core.ProgramDesc(content)
+def _old(graph: Path, core: Any) -> Program:
+    program = core.ProgramDesc(graph.read_bytes())
     if not program.num_blocks():
         raise ValueError("it holds no operators")
     blocks = [program.block(i) for i in range(program.num_blocks())]
     operators = [block.op(i) for block in blocks for i in range(block.op_size())]
     for operator in operators:
         if operator.type() in FILE_OPERATORS:
-            raise BadData(f"the graph holds {operator.type()!r}, an operator that reaches outside the model; remove it")
+            raise BadData(f"{str(graph)!r} holds a {operator.type()!r} operator, which reaches other files; remove it")
     inputs = {}
     for name in (name for operator in operators if operator.type() == "feed" for name in operator.output_arg_names()):
         variable = blocks[0].find_var(name.encode())

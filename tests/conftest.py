@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import edge_kit  # noqa: F401  # first of all: it sets what Paddle reads when it is imported, by whichever test
+
 ROOT = Path(__file__).parent.parent
 
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text()

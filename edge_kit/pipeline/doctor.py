@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -11,21 +12,59 @@ from typing import Any
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.workspace import Workspace
 from edge_kit.pipeline.runner import installed_version
-from runtimes.registry import get_runtime, runtime_names
+from runtimes.registry import runtime_names
 from runtimes.targets import cpu_name, this_machine
 
 OURS = ("edge_kit", "compress", "convert", "runtimes", "demos")
 TWINS = (("paddlepaddle", "paddlepaddle-gpu"), ("onnxruntime", "onnxruntime-gpu"))
-# Measured: other versions of these fail; `docs/versions.md` says how.
-MEASURED = {
-    "paddlepaddle": "3.1.",
-    "paddlepaddle-gpu": "3.1.",
-    "paddleslim": "2.6.",
-    "paddle2onnx": "1.3.",
-    "numpy": "1.",
-}
+OTHER_ENGINES = ("openvino", "ncnn", "MNN")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Versions of a package that were measured to work; `docs/versions.md` says where.
+
+    Attributes:
+        good: How they start; what ends in a `+` means that one and all later ones.
+        why: What the others do.
+    """
+
+    package: str
+    good: tuple[str, ...]
+    why: str
+
+    def allows(self, number: str) -> bool:
+        """Whether a version is one of them."""
+        later = (one[:-1] for one in self.good if one.endswith("+"))
+        return number.startswith(self.good) or any(_parts(number) >= _parts(least) for least in later)
+
+
+OTHER_PROGRAMS = "3.2 and 3.3 fail in the program format that PaddleSlim reads, 2.6 crashes beside Pillow"
+MEASURED = (
+    Measured("paddlepaddle", ("3.1.",), OTHER_PROGRAMS),
+    Measured("paddlepaddle-gpu", ("3.1.",), OTHER_PROGRAMS),
+    Measured("paddleslim", ("2.6.",), "others were not tried with this Paddle"),
+    Measured("paddle2onnx", ("1.3.",), "2.x aborts on INT8 graphs"),
+    Measured("numpy", ("1.",), "OpenCV 4.6, which PaddleSlim pins, is built against NumPy 1"),
+    Measured("onnx", ("1.16.", "1.17."), "what paddle2onnx writes was not checked with others"),
+    Measured("onnxruntime", ("1.18+",), "older ones leave a Gemm with a scale a channel in float"),
+    Measured("onnxruntime-gpu", ("1.18+",), "older ones leave a Gemm with a scale a channel in float"),
+)
 UNDECLARED = {"paddleslim": ("six", "requests", "decorator")}
 IMPORT_SECONDS = 120
+MISSING = 4  # exit code of the process below
+START = f"""
+import sys
+from edge_kit.core.errors import EdgeKitError, MissingDependency
+from runtimes.registry import get_runtime
+try:
+    print(get_runtime(sys.argv[1]).version())
+except MissingDependency as error:
+    print(error)
+    sys.exit({MISSING})
+except EdgeKitError as error:
+    sys.exit(str(error))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +116,15 @@ def examine(workspace: Workspace | None, fault: str = "") -> list[dict[str, Any]
 
 def _versions() -> list[Finding]:
     found = []
-    for package, prefix in MEASURED.items():
+    for one in MEASURED:
+        number = installed_version(one.package)
+        if number is not None:
+            ok = one.allows(number)
+            found.append(Finding(one.package, ok, number if ok else f"{number}: {one.why}; {_install(one)}"))
+    for package in OTHER_ENGINES:
         number = installed_version(package)
-        if number is None:
-            continue
-        ok = number.startswith(prefix)
-        advice = "" if ok else f"; known to work: {prefix}x: pip install '{package}=={prefix}*'"
-        found.append(Finding(package, ok, number + advice))
+        if number is not None:
+            found.append(Finding(package, None, number))
     if not any(installed_version(name) for name in TWINS[0]):
         found.append(
             Finding(
@@ -93,6 +134,17 @@ def _versions() -> list[Finding]:
             )
         )
     return found
+
+
+def _install(one: Measured) -> str:
+    best = one.good[-1]
+    wanted = f">={best[:-1]}" if best.endswith("+") else f"=={best}*"
+    return f"pip install '{one.package}{wanted}'"
+
+
+def _parts(number: str) -> tuple[int, ...]:
+    """The first two numbers of a version, which is all that a bound here needs."""
+    return tuple(int(digits) for digits in re.findall(r"\d+", number)[:2])
 
 
 def _twins() -> list[Finding]:
@@ -141,26 +193,37 @@ def _undeclared() -> list[Finding]:
 
 
 def _engines() -> list[Finding]:
-    """Runtimes in this process; Paddle in one of its own, as a broken one can crash at import."""
-    found = []
-    for name in runtime_names():
-        try:
-            found.append(Finding(f"runtime {name}", True, get_runtime(name).version()))
-        except EdgeKitError as error:
-            found.append(Finding(f"runtime {name}", None, str(error)))
-    if any(installed_version(name) for name in TWINS[0]):
-        found.append(_imports("paddle", "import edge_kit, paddle; print(paddle.__version__)"))
+    """Each engine is imported in a process of its own, as a broken one can crash there."""
+    try:
+        found = [_starts(name) for name in runtime_names()]
+    except EdgeKitError as error:
+        found = [Finding("runtimes", False, str(error))]
     if installed_version("paddleslim"):
-        found.append(_imports("paddleslim", "from compress.slim import check_installation; check_installation()"))
+        done = _fresh("from compress.slim import check_installation; check_installation()")
+        detail = _last(done.stderr, done.returncode)
+        found.append(
+            Finding("import paddleslim", not done.returncode, detail if done.returncode else "works in a fresh process")
+        )
     return found
 
 
-def _imports(name: str, code: str) -> Finding:
+def _starts(name: str) -> Finding:
+    """The version of a runtime's engine, or what to install."""
+    done = _fresh(START, name)
+    if done.returncode in (0, MISSING):
+        return Finding(f"runtime {name}", None if done.returncode else True, _last(done.stdout, done.returncode))
+    return Finding(f"runtime {name}", False, _last(done.stderr, done.returncode))
+
+
+def _fresh(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *arguments]
     try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=IMPORT_SECONDS)
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=IMPORT_SECONDS)
     except subprocess.TimeoutExpired:
-        return Finding(f"import {name}", False, f"did not end within {IMPORT_SECONDS} s")
-    if done.returncode == 0:
-        return Finding(f"import {name}", True, "works in a fresh process")
-    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return Finding(f"import {name}", False, last)
+        return subprocess.CompletedProcess(command, 1, "", f"did not end within {IMPORT_SECONDS} s")
+
+
+def _last(text: str, code: int) -> str:
+    if code < 0:
+        return f"its import ended the process with signal {-code}"
+    return (text.strip().splitlines() or [f"exit code {code}"])[-1]
