@@ -1,0 +1,170 @@
+"""Explains the graphs of a bundle, or one file: what keeps each from being fast, and what that costs here."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from convert.explain import Finding, find_causes
+from convert.pricing import price, runs_in_int8
+from convert.quantized import Quantized, read_model
+from edge_kit.core.errors import EdgeKitError, UsageError
+from edge_kit.core.tensors import TensorSpec, random_inputs
+from edge_kit.core.workspace import Workspace
+from edge_kit.pipeline.bundles import find_bundles
+from runtimes.inputs import Shapes, settle
+from runtimes.probe import SEED, measure_fresh
+from runtimes.protocol import OperatorTime, Profiling, Runtime
+from runtimes.registry import get_runtime
+from runtimes.targets import Target, this_machine
+from runtimes.timing import TimingPlan
+
+CALLS = 20
+TOP = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One graph to explain.
+
+    Attributes:
+        name: For people.
+        inputs: What it takes; None where the runtime can tell.
+        remedy: The command that makes it anew for this machine; empty where there is none.
+    """
+
+    name: str
+    path: Path
+    inputs: tuple[TensorSpec, ...] | None = None
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How graphs are timed; batch 1 where an axis stays open."""
+
+    runtime: str = "onnx"
+    threads: int = 1
+    device: str = "cpu"
+    calls: int = CALLS
+
+
+def explain(workspace: Workspace, name: str, conditions: Conditions, shapes: Shapes) -> dict[str, Any]:
+    """Explain every INT8 graph of a bundle, or one `.onnx` file.
+
+    Returns:
+        JSON: the conditions and `graphs`, each with its `findings`, dearest first, and its `operators` by time.
+
+    Raises:
+        UsageError: The name is neither a bundle nor a file, or a number or shape does not fit.
+        BadData: The file is missing, or not an ONNX file.
+    """
+    try:
+        plan = TimingPlan(0, conditions.calls, conditions.threads, 1, conditions.device)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    runtime, target = get_runtime(conditions.runtime), this_machine()
+    subjects = _subjects(workspace, name, target)
+    return {
+        "model": name,
+        "target": target.name,
+        "runtime": runtime.name,
+        "runtime_version": runtime.version(),
+        "device": plan.device,
+        "threads": plan.threads,
+        "calls": plan.repeats,
+        "graphs": [_explain(subject, runtime, target, plan, shapes) for subject in subjects],
+    }
+
+
+def _subjects(workspace: Workspace, name: str, target: Target) -> list[Subject]:
+    if name.endswith(".onnx"):
+        return [Subject(name, Path(name))]
+    [bundle] = find_bundles(workspace, [name])
+    manifest = bundle.manifest
+    precision = "int8" if "int8" in manifest.graphs else next(iter(manifest.graphs))
+    remedy = f"edge-kit compress {manifest.id} --target {target.name}"
+    return [
+        Subject(f"{bundle.path.name} {precision}/{graph}", bundle.graph(precision, graph), inputs, remedy)
+        for graph, inputs in manifest.inputs.items()
+    ]
+
+
+def _explain(subject: Subject, runtime: Runtime, target: Target, plan: TimingPlan, shapes: Shapes) -> dict[str, Any]:
+    model, renamed = read_model(subject.path)
+    graph = Quantized(model)
+    findings = find_causes(graph, target)
+    times: tuple[OperatorTime, ...] = ()
+    untimed = ""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = subject.path
+            if renamed:  # a profile of nodes without a name tells nobody which they are
+                path = Path(folder) / "named.onnx"
+                onnx.save(model, str(path), save_as_external_data=_is_large(model))
+            times = _profile(replace(subject, path=path), runtime, plan, shapes)
+    except UsageError:
+        raise
+    except EdgeKitError as error:  # what the file alone tells still stands
+        untimed = str(error)
+    if times:
+        findings = price(graph, findings, times, plan.device)
+    slowest = sorted(times, key=lambda one: -one.ms)[:TOP]
+    return {
+        "name": subject.name,
+        "quantized": graph.is_quantizing(),
+        "remedy": subject.remedy,
+        "size_bytes": subject.path.stat().st_size,
+        "total_ms": sum(one.ms for one in times) if times else None,
+        "int8_ms": sum(one.ms for one in times if runs_in_int8(one)) if times else None,
+        "operator_count": len(times),
+        "untimed": untimed,
+        "findings": [asdict(_with_remedy(finding, subject)) for finding in findings],
+        "kinds": _by_kind(times),
+        "operators": [{**asdict(one), "node": graph.node_of(one.name) or ""} for one in slowest],
+    }
+
+
+def _by_kind(times: tuple[OperatorTime, ...]) -> list[dict[str, Any]]:
+    """How many operators of each kind ran, and their time, the most first."""
+    kinds: dict[str, list[float]] = defaultdict(list)
+    for one in times:
+        kinds[one.kind].append(one.ms)
+    rows = [{"kind": kind, "count": len(spent), "ms": sum(spent)} for kind, spent in kinds.items()]
+    return sorted(rows, key=lambda row: -row["ms"])
+
+
+def _is_large(model: onnx.ModelProto) -> bool:
+    return bool(model.ByteSize() > 2**31 - 2**20)  # protobuf's limit, and room for the names
+
+
+def _profile(subject: Subject, runtime: Runtime, plan: TimingPlan, shapes: Shapes) -> tuple[OperatorTime, ...]:
+    """Time the operators of a graph, once it has loaded and run in a process of its own: engines can abort."""
+    if not isinstance(runtime, Profiling):
+        raise EdgeKitError(f"runtime {runtime.name!r} cannot tell the time of its operators")
+    profiler: Profiling = runtime
+    inputs = subject.inputs
+    footprint = measure_fresh(subject.path, runtime.name, plan, shapes, inputs)
+    settled = settle(footprint.inputs, plan.batch, shapes)
+    values = random_inputs(settled.specs, settled.batch, SEED)
+    return profiler.profile(subject.path, values, threads=plan.threads, device=plan.device, calls=plan.repeats)
+
+
+MADE_BY_COMPRESS = (
+    "full-precision", "split-activations", "wrong-sign", "repeated-quantizers", "float-sums", "float-weights",
+    "float-islands", "saturating-pairs", "unfused", "loose-quantizers", "reordered",
+)  # fmt: skip
+"""Findings that lowering a zoo model anew mends."""
+
+
+def _with_remedy(finding: Finding, subject: Subject) -> Finding:
+    if subject.remedy and finding.code in MADE_BY_COMPRESS:
+        return replace(finding, fix=subject.remedy)
+    if finding.code == "full-precision":
+        return replace(finding, fix=f"{finding.fix}: edge-kit compress ID does both for a model of `edge-kit zoo`")
+    return finding
