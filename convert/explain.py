@@ -72,18 +72,21 @@ def full_precision(graph: Quantized, target: Target) -> Finding | None:
     """Nothing is quantized; the whole price is that of the products, which INT8 would make cheaper, not free."""
     if graph.is_quantizing():
         return None
-    nodes = graph.of(*WEIGHTED)
     half = any(value.dtype == np.float16 for value in graph.graph.constants.values())
     kind = "FP16" if half else "FP32"
-    finding = _finding(
+    title = f"the graph is {kind}: no node is quantized"
+    nodes = graph.of(*WEIGHTED)
+    if not nodes:
+        note = "it has no convolution or matrix product, which is what INT8 speeds up"
+        return _finding("full-precision", title, graph.graph.nodes, note, "none: there is nothing to quantize")
+    return _finding(
         "full-precision",
-        f"the graph is {kind}: no node is quantized",
+        title,
         nodes,
         "price: all convolutions and matrix products as they are; INT8 makes them cheaper, not free",
         f"quantize it and lower it for {target.name}",
-        [node.name for node in graph.graph.nodes if node.op_type in (*WEIGHTED, *ACTIVATIONS)],
+        [node.name for node in graph.of(*WEIGHTED, *ACTIVATIONS)],
     )
-    return finding if nodes else replace(finding, count=len(graph.graph.nodes))
 
 
 def split_activations(graph: Quantized, target: Target) -> Finding:
@@ -130,10 +133,12 @@ def wrong_sign(graph: Quantized, target: Target) -> Finding:
         "wrong-sign",
         f"{has} activations; {target.name} kernels take {wants}",
         tensors,
-        f"price: nodes at {has} tensors with several readers, which ONNX Runtime leaves float; others it turns to "
-        f"{wants} as it loads",
+        "price: nodes at tensors with several readers, which ONNX Runtime leaves float; others it turns to U8 as it "
+        "loads"
+        if target.unsigned_activations
+        else "not priced: no measure of it yet",
         f"quantize activations to {wants}",
-        [name for node in stranded for name in graph.around(node)],
+        [name for node in stranded for name in graph.around(node)] if target.unsigned_activations else (),
     )
 
 

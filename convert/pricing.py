@@ -19,19 +19,22 @@ def price(graph: Quantized, findings: Sequence[Finding], times: Sequence[Operato
     An operator is counted once, for the first finding that owns it, so prices add up to no more than the whole.
     """
     total = sum(one.ms for one in times)
+    fallbacks = _fallbacks(times, device)
     free = defaultdict(list)
     for one in times:
-        free[graph.node_of(one.name)].append(one)
+        if one not in fallbacks[1]:
+            free[graph.node_of(one.name)].append(one)
     added = free.pop(None, [])  # what the engine put in by itself
     priced = []
     for finding in findings:
         owned = [one for name in finding.operators for one in _take(free, name)]
         priced.append(_priced(finding, owned, total) if finding.operators else finding)
     for found, owned in (
-        _fallbacks(times, device),
+        fallbacks,
         _unfused(graph, free),
         _loose(graph, free),
         _reordered(graph, added),
+        _cast(added),
     ):
         if found.count:
             priced.append(_priced(found, owned, total))
@@ -125,5 +128,19 @@ def _reordered(graph: Quantized, added: Sequence[OperatorTime]) -> tuple[Finding
         tuple(one.name for one in found),
         f"INT8 kernels want channels last, float ones first: each change between them is one; {ends} are needed",
         "quantize the float nodes between quantized ones",
+    )
+    return finding, found
+
+
+def _cast(added: Sequence[OperatorTime]) -> tuple[Finding, list[OperatorTime]]:
+    """Casts that the engine put in, around nodes of which it has no kernel in the precision of the file."""
+    found = [one for one in added if one.kind == "Cast"]
+    finding = Finding(
+        "cast",
+        "casts that the engine put in",
+        len(found),
+        tuple(one.name for one in found),
+        "it has no kernels in the precision of the file for the nodes between them",
+        "export the graph in FP32, and quantize that",
     )
     return finding, found

@@ -147,7 +147,8 @@ class Quantized:
 
     def node_of(self, operator: str) -> str | None:
         """The node that an engine's operator came from, by name: engines append to the names of nodes or tensors."""
-        name = operator
+        # one prefix for a node that runs in another precision, and for the casts around it, which are no node's
+        name = operator.removeprefix("InsertedPrecisionFreeCast_") if operator.endswith("_nchwc") else operator
         while name:
             if name in self.nodes:
                 return name
@@ -170,15 +171,20 @@ def read_model(path: Path) -> tuple[ModelProto, bool]:
     Raises:
         BadData: It is not there, or not an ONNX file.
     """
+    if not path.is_file():
+        raise BadData(f"model file {str(path)!r} does not exist")
     try:
         model = onnx.load(str(path))
         Graph(model)
-    except FileNotFoundError as fault:
-        raise BadData(f"model file {str(path)!r}: {fault.filename or fault!s} does not exist") from None
     except Exception as fault:  # what a broken file makes protobuf and onnx raise has no common base
-        raise BadData(f"{str(path)!r} is not an ONNX file: {one_line(fault)}") from None
+        raise BadData(f"{str(path)!r} is not a valid ONNX file: {one_line(fault)}") from None
     if not model.graph.node:
-        raise BadData(f"{str(path)!r} is not an ONNX file with a graph: it has no node")
+        raise BadData(f"{str(path)!r} is not a valid ONNX file: its graph has no node")
+    for node in model.graph.node:
+        # what the rules index; an engine tells whether the rest holds, ONNX's checker refuses what engines run
+        least = 2 if is_quantizer(node) else 0 if node.op_type not in (*INT8_KERNELS, *ACTIVATIONS) else 1
+        if len(node.input) < least or not node.output:
+            raise BadData(f"{str(path)!r} is not a valid ONNX file: a {node.op_type} has too few inputs or outputs")
     taken = {node.name for node in model.graph.node}
     seen: set[str] = set()
     renamed = False

@@ -13,6 +13,7 @@ import onnx
 from convert.explain import Finding, find_causes
 from convert.pricing import price, runs_in_int8
 from convert.quantized import Quantized, read_model
+from edge_kit.core.bundle import Bundle
 from edge_kit.core.errors import EdgeKitError, UsageError
 from edge_kit.core.tensors import TensorSpec, random_inputs
 from edge_kit.core.workspace import Workspace
@@ -85,7 +86,10 @@ def explain(workspace: Workspace, name: str, conditions: Conditions, shapes: Sha
 def _subjects(workspace: Workspace, name: str, target: Target) -> list[Subject]:
     if name.endswith(".onnx"):
         return [Subject(name, Path(name))]
-    [bundle] = find_bundles(workspace, [name])
+    place = Path(name)
+    if place.is_file():
+        raise UsageError(f"{name!r} is neither a bundle nor an .onnx file")
+    bundle = Bundle(place) if place.is_dir() else find_bundles(workspace, [name])[0]
     manifest = bundle.manifest
     precision = "int8" if "int8" in manifest.graphs else next(iter(manifest.graphs))
     remedy = f"edge-kit compress {manifest.id} --target {target.name}"
@@ -101,9 +105,9 @@ def _explain(subject: Subject, runtime: Runtime, target: Target, plan: TimingPla
     findings = find_causes(graph, target)
     times: tuple[OperatorTime, ...] = ()
     untimed = ""
+    path = subject.path
     try:
         with tempfile.TemporaryDirectory() as folder:
-            path = subject.path
             if renamed:  # a profile of nodes without a name tells nobody which they are
                 path = Path(folder) / "named.onnx"
                 onnx.save(model, str(path), save_as_external_data=_is_large(model))
@@ -111,7 +115,7 @@ def _explain(subject: Subject, runtime: Runtime, target: Target, plan: TimingPla
     except UsageError:
         raise
     except EdgeKitError as error:  # what the file alone tells still stands
-        untimed = str(error)
+        untimed = str(error).replace(str(path), str(subject.path))
     if times:
         findings = price(graph, findings, times, plan.device)
     slowest = sorted(times, key=lambda one: -one.ms)[:TOP]
@@ -165,6 +169,6 @@ MADE_BY_COMPRESS = (
 def _with_remedy(finding: Finding, subject: Subject) -> Finding:
     if subject.remedy and finding.code in MADE_BY_COMPRESS:
         return replace(finding, fix=subject.remedy)
-    if finding.code == "full-precision":
+    if finding.code == "full-precision" and finding.operators:
         return replace(finding, fix=f"{finding.fix}: edge-kit compress ID does both for a model of `edge-kit zoo`")
     return finding
