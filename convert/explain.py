@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from onnx import NodeProto
 
-from convert.passes.place import PAIR_LIMIT, SAME_GRID
+from convert.passes.place import PAIR_LIMIT, SAME_GRID, is_depthwise
 from convert.quantized import (
     ACTIVATIONS,
     PLUMBING,
     WEIGHTED,
     Quantized,
     bodies,
-    is_depthwise,
     is_quantizer,
 )
 from runtimes.targets import Target

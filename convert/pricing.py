@@ -60,14 +60,14 @@ def _take(free: dict[str | None, list[OperatorTime]], name: str) -> list[Operato
 
 def _fallbacks(times: Sequence[OperatorTime], device: str) -> tuple[Finding, list[OperatorTime]]:
     """Operators that run on the processor although another device was asked for."""
-    found = [one for one in times if device != "cpu" and one.place.upper().startswith("CPU")]
+    found = [one for one in times if device != "cpu" and (one.place.startswith("CPU") or one.kind.startswith("Memcpy"))]
     kinds = ", ".join(kind for kind, _ in Counter(one.kind for one in found).most_common(3))
     finding = Finding(
         "fallbacks",
         f"operators on the processor, not on the {device}",
         len(found),
         tuple(one.name for one in found),
-        f"most are {kinds}; copies to and fro come on top",
+        f"most are {kinds}; copies to and fro are counted",
         "replace the operator, or run the whole graph on one device",
     )
     return finding, found

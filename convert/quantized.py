@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
-from convert.graph import Array, Graph, attribute
+from convert.graph import Array, Graph
 from convert.passes.place import clip_limits
 from edge_kit.core.errors import BadData
 from runtimes.faults import one_line
@@ -207,11 +207,6 @@ def is_quantizer(node: NodeProto) -> bool:
 def is_integer(kind: str) -> bool:
     """Whether an operator is one of those that work on integers."""
     return kind.startswith("QLinear") or kind in ("QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
-
-
-def is_depthwise(node: NodeProto, weight: Array) -> bool:
-    """Whether a convolution has one filter a group and channel."""
-    return node.op_type == "Conv" and attribute(node, "group", 1) > 1 and weight.ndim > 1 and weight.shape[1] == 1
 
 
 def bodies(node: NodeProto) -> list[GraphProto]:

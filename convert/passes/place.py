@@ -149,7 +149,7 @@ def _quantize_weight(
         axis = 1
     rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)  # (..., C, ...) -> (C, K)
     scale = weight_scale(rows, known.weight_scales.get(name))
-    if target.saturating_pairs and not _is_depthwise(node, weight):
+    if target.saturating_pairs and not is_depthwise(node, weight):
         scale = pair_safe_scale(rows, scale)
     quantized = np.clip(np.rint(rows / scale[:, None]), -127, 127).astype(np.int8)
     moved = (weight.shape[axis], *(size for i, size in enumerate(weight.shape) if i != axis))
@@ -161,7 +161,7 @@ def _quantize_weight(
         _insert_constant(graph, node, 2, np.clip(bias, -(2**31) + 1, 2**31 - 1).astype(np.int32), bias_scale, 0)
 
 
-def _is_depthwise(node: NodeProto, weight: Array) -> bool:
+def is_depthwise(node: NodeProto, weight: Array) -> bool:
     """Depthwise kernels widen to int16 before they multiply, so no pair is ever added in int16."""
     return node.op_type == "Conv" and attribute(node, "group", 1) == weight.shape[0] and weight.shape[1] == 1
 

@@ -18,6 +18,7 @@ from edge_kit.core.errors import EdgeKitError, UsageError
 from edge_kit.core.tensors import TensorSpec, random_inputs
 from edge_kit.core.workspace import Workspace
 from edge_kit.pipeline.bundles import find_bundles
+from runtimes.conversion import own_form
 from runtimes.inputs import Shapes, settle
 from runtimes.probe import SEED, measure_fresh
 from runtimes.protocol import OperatorTime, Profiling, Runtime
@@ -152,11 +153,11 @@ def _profile(subject: Subject, runtime: Runtime, plan: TimingPlan, shapes: Shape
     if not isinstance(runtime, Profiling):
         raise EdgeKitError(f"runtime {runtime.name!r} cannot tell the time of its operators")
     profiler: Profiling = runtime
-    inputs = subject.inputs
-    footprint = measure_fresh(subject.path, runtime.name, plan, shapes, inputs)
+    path = own_form(runtime, subject.path)
+    footprint = measure_fresh(path, runtime.name, plan, shapes, subject.inputs)
     settled = settle(footprint.inputs, plan.batch, shapes)
     values = random_inputs(settled.specs, settled.batch, SEED)
-    return profiler.profile(subject.path, values, threads=plan.threads, device=plan.device, calls=plan.repeats)
+    return profiler.profile(path, values, threads=plan.threads, device=plan.device, calls=plan.repeats)
 
 
 MADE_BY_COMPRESS = (
