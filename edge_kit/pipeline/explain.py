@@ -15,13 +15,12 @@ from convert.pricing import price, runs_in_int8
 from convert.quantized import Quantized, read_model
 from edge_kit.core.bundle import Bundle
 from edge_kit.core.errors import EdgeKitError, UsageError
-from edge_kit.core.tensors import TensorSpec, random_inputs
+from edge_kit.core.tensors import MAIN, TensorSpec
 from edge_kit.core.workspace import Workspace
 from edge_kit.pipeline.bundles import find_bundles
-from runtimes.conversion import own_form
-from runtimes.inputs import Shapes, settle
-from runtimes.probe import SEED, measure_fresh
-from runtimes.protocol import OperatorTime, Profiling, Runtime
+from runtimes.inputs import Shapes
+from runtimes.isolated import Isolated, Model
+from runtimes.protocol import OperatorTime, Runtime
 from runtimes.registry import get_runtime
 from runtimes.targets import Target, this_machine
 from runtimes.timing import TimingPlan
@@ -112,7 +111,7 @@ def _explain(subject: Subject, runtime: Runtime, target: Target, plan: TimingPla
             if renamed:  # a profile of nodes without a name tells nobody which they are
                 path = Path(folder) / "named.onnx"
                 onnx.save(model, str(path), save_as_external_data=_is_large(model))
-            times = _profile(replace(subject, path=path), runtime, plan, shapes)
+            times = _profile(replace(subject, path=path), plan, runtime.name, shapes)
     except UsageError:
         raise
     except EdgeKitError as error:  # what the file alone tells still stands
@@ -148,16 +147,14 @@ def _is_large(model: onnx.ModelProto) -> bool:
     return bool(model.ByteSize() > 2**31 - 2**20)  # protobuf's limit, and room for the names
 
 
-def _profile(subject: Subject, runtime: Runtime, plan: TimingPlan, shapes: Shapes) -> tuple[OperatorTime, ...]:
-    """Time the operators of a graph, once it has loaded and run in a process of its own: engines can abort."""
-    if not isinstance(runtime, Profiling):
-        raise EdgeKitError(f"runtime {runtime.name!r} cannot tell the time of its operators")
-    profiler: Profiling = runtime
-    path = own_form(runtime, subject.path)
-    footprint = measure_fresh(path, runtime.name, plan, shapes, subject.inputs)
-    settled = settle(footprint.inputs, plan.batch, shapes)
-    values = random_inputs(settled.specs, settled.batch, SEED)
-    return profiler.profile(path, values, threads=plan.threads, device=plan.device, calls=plan.repeats)
+def _profile(subject: Subject, plan: TimingPlan, runtime: str, shapes: Shapes) -> tuple[OperatorTime, ...]:
+    """Time the operators of a graph, in a process of its own: engines can abort."""
+    inputs = {MAIN: subject.inputs} if subject.inputs is not None else {}
+    with Isolated(Model(runtime, {MAIN: subject.path}, inputs, plan, shapes)) as process:
+        times = process.profile(plan.repeats)
+    if times is None:
+        raise EdgeKitError(f"runtime {runtime!r} cannot tell the time of its operators")
+    return times
 
 
 MADE_BY_COMPRESS = (

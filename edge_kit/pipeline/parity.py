@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from convert.diverge import find_divergence
+
 from convert.parity import measure_parity
 from edge_kit.core.bundle import FULL, Bundle
 from edge_kit.core.errors import BadData, EdgeKitError
@@ -94,7 +95,8 @@ def parity_matrix(
     folder = model_data(DataRequest(base, data), runner).path
     dataset = open_folder(base, folder)
     if dataset.labels != bundle.manifest.labels:
-        raise BadData(f"bundle {bundle.manifest.id!r} was made for other labels than those of {dataset.name}; pass --data")
+        made = f"bundle {bundle.manifest.id!r} was made for other labels than those of {dataset.name}"
+        raise BadData(f"{made}; pass --data DIR")
     task = TASKS.get(model_of(base).task)
     scene = _Scene(bundle, task, dataset, runner.workspace.root, reporter.progress)
     with Isolated(scene.model(REFERENCE, FULL)) as reference:
@@ -117,9 +119,7 @@ def _row(scene: _Scene, runtime: str, precision: str, right: Graphs) -> ParityRo
         runs = {name: process.session(name).run for name in scene.bundle.manifest.inputs}
         metrics = scene.task.evaluate(runs, scene.dataset, scene.progress)
         agreement = scene.task.agreement(right, runs, scene.dataset, scene.dataset.eval_size())
-        found = [
-            one for name in runs for one in measure_parity(right[name], runs[name], scene.batches(right, name))
-        ]
+        found = [one for name in runs for one in measure_parity(right[name], runs[name], scene.batches(right, name))]
     return replace(
         row,
         metric=metrics[0] if metrics else None,
