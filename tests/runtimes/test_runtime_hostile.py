@@ -66,7 +66,7 @@ def test_a_hostile_file_is_one_line(name: str, tmp_path: Path) -> None:
     except MissingDependency as fault:
         pytest.skip(str(fault))
     paths: list[Path] = []
-    for suffix in reads(runtime):
+    for suffix in reads(runtime.name):
         folder = tmp_path / suffix[1:]
         folder.mkdir()
         paths += {**common(suffix, folder), **MAKERS[suffix](folder)}.values()
@@ -82,6 +82,6 @@ def test_a_hostile_file_is_one_line(name: str, tmp_path: Path) -> None:
 def test_every_form_that_a_runtime_reads_has_hostile_files() -> None:
     for name in runtime_names():
         try:
-            assert set(reads(get_runtime(name))) <= set(MAKERS)
+            assert set(reads(name)) <= set(MAKERS)
         except MissingDependency:
             continue

@@ -19,7 +19,7 @@ from convert.export import export_paddle, paddle_to_onnx  # noqa: E402  # after 
 from edge_kit.train.inference import layer_run  # noqa: E402
 from runtimes.ort import OnnxRuntime  # noqa: E402
 from runtimes.paddle import PaddleRuntime, PaddleSession  # noqa: E402
-from runtimes.registry import get_runtime, reads  # noqa: E402
+from runtimes.registry import reads  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 SPEC = GraphSpec(
@@ -72,8 +72,8 @@ def batch(rows: int = 2, height: int = 9) -> dict[str, Array]:
 
 
 def test_it_reads_the_forms_that_paddle_writes() -> None:
-    assert reads(get_runtime("paddle")) == (".pdmodel", ".json")
-    assert reads(get_runtime("onnx")) == reads(get_runtime("null")) == (".onnx",)
+    assert reads("paddle") == (".pdmodel", ".json")
+    assert reads("onnx") == reads("null") == (".onnx",)
 
 
 def test_inputs_have_their_types_and_open_axes_are_named_as_onnx_runtime_names_them(session: PaddleSession) -> None:
