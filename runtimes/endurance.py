@@ -111,7 +111,7 @@ def _slowdown(points: Sequence[Point]) -> float:
 
 
 def _say(label: str, slowdown: float, seconds: float) -> str:
-    over = f"over {seconds / 60:.1f} minutes"
+    over = f"over {seconds:.0f} s" if seconds < 120 else f"over {seconds / 60:.1f} minutes"
     if slowdown > SLOWED:
         return f"{label} ends {slowdown:.2f}x slower than it starts, {over}"
     return f"{label} keeps its speed {over} ({slowdown:.2f}x)"

@@ -27,7 +27,10 @@ def bench(
     shape: Annotated[list[str] | None, typer.Option(help="Fix an input: NAME=1,3,224,224.")] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Show the time of every operator.")] = False,
     minutes: Annotated[float, typer.Option(help="Then run each without a pause for so long.")] = 0.0,
-    fps: Annotated[float, typer.Option(help="Then serve a camera of so many frames a second, and count drops.")] = 0.0,
+    fps: Annotated[
+        float,
+        typer.Option(help="Then serve a camera of so many frames a second; counts drops over 10 s, or --minutes."),
+    ] = 0.0,
     on: Annotated[str | None, typer.Option(help="Measure on a board: ssh://user@host.", metavar="ADDRESS")] = None,
     python: Annotated[str, typer.Option(help="The Python of the board; it needs NumPy and the engine.")] = "python3",
     workspace: WorkspaceOption = None,
@@ -66,7 +69,7 @@ def bench(
     with bench_progress() as progress:
         report = bench_models(targets, settings, progress)
         curves = sustain(targets, settings, 60 * minutes, progress) if minutes else ()
-        cameras = serve(targets, settings, fps, SERVE_SECONDS, progress) if fps else ()
+        cameras = serve(targets, settings, fps, 60 * minutes or SERVE_SECONDS, progress) if fps else ()
     report = replace(report, skipped=(*unread, *report.skipped))
     work.refuse_empty(report)
     if json:
