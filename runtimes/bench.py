@@ -40,6 +40,7 @@ class BenchTarget:
         precision: `fp32`, `int8`.
         runtime: Name of the engine.
         threads: That may work on one call.
+        preprocess: How a picture becomes its input, as its bundle says; empty where it takes none.
     """
 
     model: str
@@ -50,6 +51,7 @@ class BenchTarget:
     precision: str = ""
     runtime: str = "onnx"
     threads: int = 1
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_graph(cls, model: str, graph: Path, **more: Any) -> BenchTarget:
@@ -70,6 +72,8 @@ class BenchRow:
         throughput: Samples a second, from the mean of all calls.
         placement: Operators by `place kind-of-precision`, as in `CPUExecutionProvider int8`; None where the
             runtime cannot tell.
+        preprocess_ms: Making a 640 x 480 picture the input, which `latency` does not count; None where the
+            model takes no pictures, or OpenCV is not there.
     """
 
     model: str
@@ -82,6 +86,7 @@ class BenchRow:
     first_ms: float
     throughput: float
     placement: dict[str, int] | None
+    preprocess_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +221,15 @@ def _bench_group(group: list[BenchTarget], settings: BenchSettings, progress: Pr
         calls = settings.profile_calls or PLACEMENT_CALLS
         operators = {name: process.profile(calls) for name, process in processes.items()}
         footprints = {name: process.footprint for name, process in processes.items()}
-    rows = [_row(target, times, footprints, operators, settings.plan) for target in here]
+        before_it = {
+            target.label: processes[target.label].preprocess(target.preprocess, settings.plan)
+            for target in here
+            if target.preprocess.get("kind") == "image"
+        }
+    rows = [
+        replace(_row(target, times, footprints, operators, settings.plan), preprocess_ms=before_it.get(target.label))
+        for target in here
+    ]
     verdicts = [compare(a.label, times[a.label], b.label, times[b.label]) for a, b in pairs(here)]
     kept = {name: one for name, one in operators.items() if one is not None} if settings.profile_calls else {}
     inputs = {spec.name for one in footprints.values() for specs in one.inputs.values() for spec in specs}

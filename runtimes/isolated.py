@@ -199,6 +199,15 @@ class Isolated(_Process):
         """Time calls of the whole model, (timed,) milliseconds; a `runtimes.timing.Timer`."""
         return self.ask("time", untimed=untimed, timed=timed)[1]["ms"]
 
+    def preprocess(self, settings: Mapping[str, Any], plan: TimingPlan) -> float | None:
+        """Median time, in milliseconds, that a 640 x 480 picture takes to become an input; None without OpenCV.
+
+        Args:
+            settings: As a bundle keeps them.
+        """
+        told, _ = self.ask("preprocess", settings=dict(settings), untimed=plan.warmup, timed=plan.repeats)
+        return None if told["ms"] is None else float(told["ms"])
+
     def frames(self, fps: float, seconds: float) -> FrameReport:
         """Serve a camera; see `runtimes.frames`."""
         return FrameReport(**self.ask("frames", fps=fps, seconds=seconds)[0])

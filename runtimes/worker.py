@@ -11,11 +11,15 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
 from typing import IO, Any
 
-from edge_kit.core.errors import EdgeKitError, UsageError
+import numpy as np
+
+from edge_kit.core.errors import EdgeKitError, MissingDependency, UsageError
+from edge_kit.core.images import ImagePreprocess
 from edge_kit.core.tensors import Array, Tensors, TensorSpec, random_inputs
 from runtimes.conditions import look
 from runtimes.frames import serve_frames
@@ -26,6 +30,7 @@ from runtimes.timing import time_calls
 from runtimes.wire import HELLO, receive, send
 
 SEED = 20
+CAMERA = (480, 640, 3)  # height, width and channels of a webcam's picture
 Answer = tuple[dict[str, Any], Tensors]
 
 
@@ -77,6 +82,16 @@ class Worker:
     def time(self, request: dict[str, Any], tensors: Tensors) -> Answer:
         """Time calls of the whole model: every graph once."""
         return {}, {"ms": time_calls(self._call, request["untimed"], request["timed"])}
+
+    def preprocess(self, request: dict[str, Any], tensors: Tensors) -> Answer:
+        """Time what makes a camera's picture an input; null where OpenCV, which it takes, is not installed."""
+        prepare = ImagePreprocess.from_dict(request["settings"])
+        picture = np.random.default_rng(SEED).integers(0, 256, CAMERA, np.uint8)
+        try:
+            times = time_calls(partial(prepare, picture), request["untimed"], request["timed"])
+        except MissingDependency:
+            return {"ms": None}, {}
+        return {"ms": float(np.median(times))}, {}
 
     def frames(self, request: dict[str, Any], tensors: Tensors) -> Answer:
         """Serve a camera of a given frame rate."""

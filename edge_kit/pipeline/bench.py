@@ -158,7 +158,14 @@ def _of_bundle(bundle: Bundle) -> list[_Model]:
         name = bundle.path.name if len(bundle.manifest.inputs) == 1 else f"{bundle.path.name}/{graph}"
         for precision in bundle.manifest.graphs:
             path = bundle.graph(precision, graph)
-            target = BenchTarget(f"{name} {precision}", {graph: path}, {graph: inputs}, (), name, precision)
+            target = BenchTarget(
+                f"{name} {precision}",
+                {graph: path},
+                {graph: inputs},
+                group=name,
+                precision=precision,
+                preprocess=bundle.manifest.preprocess,
+            )
             forms = {ONNX: {graph: path}}
             if precision == FULL and graph in bundle.manifest.paddle:
                 forms[PADDLE_PROGRAMS[0]] = {graph: bundle.paddle_graph(graph)}

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_kit.core.errors import BadData, EdgeKitError, UsageError
+from edge_kit.core.images import ImagePreprocess
 from edge_kit.core.tensors import TensorSpec
 from runtimes.bench import BenchReport, BenchSettings, BenchTarget, Progress, bench_models, pairs
 from runtimes.timing import TimingPlan
@@ -52,6 +53,7 @@ def test_the_report_is_the_one_that_scripts_rely_on(write_graph: WriteGraph) -> 
         "first_ms",
         "throughput",
         "placement",
+        "preprocess_ms",
     ]
     assert [row["model"] for row in document["rows"]] == ["m fp32", "m int8"]
     assert row["runtime"] == "onnx"
@@ -217,3 +219,11 @@ def test_the_harness_costs_less_than_fifty_microseconds_a_call(tmp_path: Path) -
     null = target("g", tmp_path / "g", inputs=picture, runtime="null")
     (row,) = bench([null], TimingPlan(repeats=500)).rows
     assert row.latency.p50_ms < 0.05
+
+
+def test_a_picture_is_timed_apart_from_the_model(write_graph: WriteGraph) -> None:
+    settings = ImagePreprocess(256, 224).as_dict()
+    targets = [target("pictures", write_graph(), preprocess=settings), target("none", write_graph())]
+    pictures, none = bench(targets).rows
+    assert pictures.preprocess_ms is not None and pictures.preprocess_ms > pictures.latency.p50_ms
+    assert none.preprocess_ms is None
