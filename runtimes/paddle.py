@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ from edge_kit.core.errors import BadData, EdgeKitError, UsageError
 from edge_kit.core.tensors import Array, Tensors, TensorSpec
 from runtimes.faults import check_load, import_engine
 from runtimes.inputs import InputCheck
+from runtimes.paddle_profile import read_trace
 from runtimes.paddle_program import NEW, OLD, read_program, say
+from runtimes.protocol import OperatorTime
 
 WEIGHTS = ".pdiparams"
 DEVICES = ("cpu", "gpu", "gpu:tensorrt")
@@ -85,6 +89,28 @@ class PaddleRuntime:
         if set(names) != set(program.inputs):
             raise BadData(f"paddle cannot load {str(graph)!r}: it declares {sorted(program.inputs)}, not {names}")
         return PaddleSession(predictor, tuple(program.inputs[name] for name in names))
+
+    def profile(
+        self, graph: Path, inputs: Tensors, *, threads: int = 1, device: str = "cpu", calls: int = 20
+    ) -> tuple[OperatorTime, ...]:
+        """Time every operator as it is after fusion, on a processor.
+
+        Raises:
+            UsageError: On a GPU, where the profiler would time how long an operator takes to start.
+        """
+        if device != "cpu":
+            raise UsageError(f"runtime 'paddle' times operators on 'cpu' alone, not on {device!r}")
+        session = self.load(graph, threads=threads, device=device)
+        session.run(inputs)
+        profiler = import_module("paddle.profiler")
+        with TemporaryDirectory() as folder:
+            trace = Path(folder) / "trace.json"
+            with profiler.Profiler(
+                targets=[profiler.ProfilerTarget.CPU], on_trace_ready=lambda done: done.export(str(trace), "json")
+            ):
+                for _ in range(1 + calls):
+                    session.run(inputs)
+            return read_trace(json.loads(trace.read_bytes())["traceEvents"], calls)
 
     def _require_gpu(self, device: str) -> None:
         if not self._paddle.is_compiled_with_cuda():

@@ -1,5 +1,6 @@
 """A bundle is found out whichever byte of it changes."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,12 @@ def make_bundle(folder: Path, receipt: dict[str, object] | None = None) -> Bundl
         preprocess=ImagePreprocess(8, 8).as_dict(),
         labels=("a", "b"),
         model={"parameters": 3},
+        paddle={"step": "paddle/step.pdmodel"},
     )
-    write_bundle(out, manifest, {"fp32": {name: source for name in names}}, receipt or {"when": 1})
+    program = folder / "program.pdmodel"
+    program.write_bytes(b"nor a program")
+    program.with_suffix(".pdiparams").write_bytes(b"its weights")
+    write_bundle(out, manifest, {"fp32": {name: source for name in names}}, receipt or {"when": 1}, {"step": program})
     return Bundle(out)
 
 
@@ -42,6 +47,53 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert bundle.receipt()["when"] == 1
 
 
+def test_paddle_graphs_lie_beside_the_others_and_count_for_no_size(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    assert bundle.paddle_graph("step").read_bytes() == b"nor a program"
+    assert bundle.paddle_graph("step").with_suffix(".pdiparams").read_bytes() == b"its weights"
+    assert bundle.size_bytes("fp32") == 2 * len(b"not really a graph")
+    with pytest.raises(BadData, match="^bundle 'toy' has no Paddle graph 'encoder'; it holds step$"):
+        bundle.paddle_graph("encoder")
+
+
+def test_a_runtime_is_given_the_form_that_it_reads(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    chosen = {
+        forms: bundle.graph_for("fp32", "step", forms).relative_to(bundle.path).as_posix()
+        for forms in ((".onnx",), (".pdmodel", ".json"), (".json", ".pdmodel", ".onnx"))
+    }
+    assert list(chosen.values()) == ["fp32/step.onnx", "paddle/step.pdmodel", "paddle/step.pdmodel"]
+
+
+def test_a_form_that_the_bundle_does_not_hold_says_who_wanted_it(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    with pytest.raises(BadData) as caught:
+        bundle.graph_for("fp32", "encoder", (".pdmodel", ".json"), "runtime 'paddle'")
+    assert str(caught.value) == "bundle 'toy' holds no fp32 graph that runtime 'paddle' reads (.pdmodel, .json)"
+    with pytest.raises(BadData, match=r"^bundle 'toy' has no graph 'int8/step'; it holds fp32/encoder, fp32/step$"):
+        bundle.graph_for("int8", "step", (".onnx",))
+
+
+def test_a_bundle_made_before_there_were_paddle_graphs_is_read(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    document = json.loads((bundle.path / MANIFEST).read_text())
+    del document["paddle"]
+    (bundle.path / MANIFEST).write_text(json.dumps(document))
+    older = Bundle(bundle.path)
+    assert older.manifest.paddle == {}
+    assert older.graph_for("fp32", "step", (".onnx", ".pdmodel")) == older.graph("fp32", "step")
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "../program.pdmodel", 7])
+def test_a_paddle_graph_may_not_lie_outside(place: object, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    document = json.loads((bundle.path / MANIFEST).read_text())
+    document["paddle"]["step"] = place
+    (bundle.path / MANIFEST).write_text(json.dumps(document))
+    with pytest.raises(BadData, match="cannot be read"):
+        Bundle(bundle.path)
+
+
 def test_the_digest_does_not_depend_on_the_receipt(tmp_path: Path) -> None:
     digests = []
     for name, when in (("one", 1), ("two", 2)):
@@ -50,7 +102,10 @@ def test_the_digest_does_not_depend_on_the_receipt(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
-@pytest.mark.parametrize("name", ["fp32/encoder.onnx", "fp32/step.onnx", MANIFEST, RECEIPT])
+PADDLE = ["paddle/step.pdmodel", "paddle/step.pdiparams"]
+
+
+@pytest.mark.parametrize("name", ["fp32/encoder.onnx", "fp32/step.onnx", *PADDLE, MANIFEST, RECEIPT])
 def test_a_changed_byte_is_found_by_name(name: str, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path)
     path = bundle.path / name

@@ -19,6 +19,8 @@ from convert.export import export_paddle, paddle_to_onnx  # noqa: E402  # after 
 from edge_kit.train.inference import layer_run  # noqa: E402
 from runtimes.ort import OnnxRuntime  # noqa: E402
 from runtimes.paddle import PaddleRuntime, PaddleSession  # noqa: E402
+from runtimes.paddle_profile import read_trace  # noqa: E402
+from runtimes.protocol import Profiling  # noqa: E402
 from runtimes.registry import reads  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -209,3 +211,39 @@ def test_a_gpu_that_does_not_start_is_an_error_and_not_the_cpu(graph: Path, monk
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
     with pytest.raises(EdgeKitError, match="could not start the GPU and fell back to cpu"):
         PaddleRuntime().load(graph, device="gpu")  # this build of Paddle prints that it cannot, and goes on
+
+
+def test_operators_are_those_after_fusion_in_their_order(graph: Path) -> None:
+    runtime = PaddleRuntime()
+    assert isinstance(runtime, Profiling)
+    times = runtime.profile(graph, batch(), calls=4)
+    kinds = [one.kind for one in times]
+    assert "relu" not in kinds, "the batch norm does it"
+    assert [kind for kind in kinds if kind in ("conv2d", "batch_norm", "fc")] == ["conv2d", "batch_norm", "fc"]
+    assert [one.name.rpartition("_")[2] for one in times] == [str(i) for i in range(len(times))]
+    assert all(one.ms > 0 for one in times)
+
+
+def test_operators_are_not_timed_where_the_profiler_would_not_wait_for_them(graph: Path) -> None:
+    with pytest.raises(UsageError, match="^runtime 'paddle' times operators on 'cpu' alone, not on 'gpu'$"):
+        PaddleRuntime().profile(graph, batch(), device="gpu")
+
+
+def operator(name: str, start: float, end: float, category: str = "Operator") -> dict[str, object]:
+    args = {"start_time": f"{start} us", "end_time": f"{end} us"}
+    return {"name": f"{name}[1 us]", "cat": category, "dur": end - start, "args": args}
+
+
+def test_a_time_is_the_median_over_the_calls_after_the_first() -> None:
+    lasting = (900, 10, 20, 60)  # the first call warms up
+    events = [operator("conv", 1000 * i, 1000 * i + spent) for i, spent in enumerate(lasting)]
+    events += [operator("compute", 1, 2, "OperatorInner"), operator("add", 3001, 3009)]  # parts of one
+    (one,) = read_trace(events, 3)
+    assert (one.name, one.kind, one.place, one.precision, one.ms) == ("conv_0", "conv", "", "", 0.02)
+
+
+@pytest.mark.parametrize("kinds", [["conv", "add"], ["conv", "conv", "conv"], []])
+def test_calls_that_differ_have_no_time_of_each_operator(kinds: list[str]) -> None:
+    events = [operator(kind, 10 * i, 10 * i + 5) for i, kind in enumerate(kinds)]
+    with pytest.raises(BadData, match="runs other operators from call to call"):
+        read_trace(events, 1)
