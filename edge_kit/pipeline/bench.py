@@ -142,7 +142,7 @@ def _models(name: str, runner: Callable[[], Runner], workspace_bundles: Callable
     if path.suffix == ONNX:
         return [_Model(BenchTarget.of_graph(name, _existing(path)), {ONNX: {MAIN: path}})]
     if path.suffix in PADDLE_PROGRAMS:
-        return [_of_paddle(name, _existing(path), runner())]
+        return [_of_paddle(name, _existing(path), runner)]
     if (path / MANIFEST).is_file():
         return _of_bundle(Bundle(path))
     bundles = {bundle.path.name: bundle for bundle in workspace_bundles()}
@@ -173,13 +173,14 @@ def _of_bundle(bundle: Bundle) -> list[_Model]:
     return models
 
 
-def _of_paddle(name: str, program: Path, runner: Runner) -> _Model:
-    """The user's Paddle inference model, and the ONNX that it converts to."""
-    weights = _existing(program.with_suffix(PADDLE_WEIGHTS))
-    target = BenchTarget.of_graph(name, program, group=name)
-    inputs = {"program": _input(program), "weights": _input(weights)}
-    converted = runner.run("adopt", {}, inputs)
-    return _Model(target, {program.suffix: {MAIN: program}, ONNX: {MAIN: converted.path / "main.onnx"}})
+def _of_paddle(name: str, program: Path, runner: Callable[[], Runner]) -> _Model:
+    """The user's Paddle inference model, and the ONNX that the old format converts to."""
+    weights = program.with_suffix(PADDLE_WEIGHTS)
+    forms = {program.suffix: {MAIN: program}}
+    if program.suffix == PADDLE_PROGRAMS[0]:
+        inputs = {"program": _input(program), "weights": _input(_existing(weights))}
+        forms[ONNX] = {MAIN: runner().run("adopt", {}, inputs).path / "main.onnx"}
+    return _Model(BenchTarget.of_graph(name, program, group=name), forms)
 
 
 def _untrained(name: str, bundles: list[str], runner: Callable[[], Runner]) -> _Model:

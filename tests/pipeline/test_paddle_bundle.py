@@ -45,9 +45,3 @@ def test_bench_measures_what_paddle_reads_of_a_bundle_and_plain_programs(toy_run
     assert list(rows) == ["toynet fp32", str(program)]
     size = sum(path.stat().st_size for path in program.parent.iterdir())
     assert [row["size_bytes"] for row in rows.values()] == [size, size]
-
-
-def test_onnx_runtime_is_given_no_program(toy_run: Result, session_cli: Cli) -> None:
-    program = Bundle(Path(toy_run.json["bundle"])).paddle_graph("main")
-    done = session_cli("bench", str(program), "--runtime", "onnx")
-    assert (done.code, done.is_one_line()) == (2, True)
