@@ -53,6 +53,25 @@ class InputCheck:
         raise UsageError(f"input {missing!r} is missing; the graph takes: {', '.join(names)}")
 
 
+class BatchCheck:
+    """Tells the batch of arrays; for engines that read past the end where one is of another batch."""
+
+    def __init__(self, specs: tuple[TensorSpec, ...]) -> None:
+        self._places = [(spec.name, spec.shape.index("N")) for spec in specs if "N" in spec.shape]
+
+    def __call__(self, inputs: Tensors) -> int:
+        """Give what the axes called `N` are; 1 where there is none.
+
+        Raises:
+            BadData: They differ, or are 0.
+        """
+        sizes = {inputs[name].shape[place] for name, place in self._places} or {1}
+        if len(sizes) > 1 or 0 in sizes:
+            shapes = ", ".join(f"{name} {show(inputs[name].shape)}" for name, _ in self._places)
+            raise BadData(f"the inputs must be of one batch, and of at least 1: {shapes}")
+        return sizes.pop()
+
+
 def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
     if len(shape) != len(wanted):
         return False
@@ -115,3 +134,19 @@ def _bind(spec: TensorSpec, shape: tuple[int, ...], sizes: dict[str, int]) -> No
 def _list(specs: tuple[TensorSpec, ...], shapes: Shapes) -> str:
     shown = ((spec.name, shapes.get(spec.name) or spec.shape) for spec in specs)
     return ", ".join(f"{name} {show(shape)}" for name, shape in shown) or "the graph takes no input"
+
+
+def name_axes(name: str, shape: list[int | str | None]) -> tuple[int | str, ...]:
+    """Name the open axes: `N` the first, others as in the graph or after input and place."""
+    first = shape[0] if shape else None
+    axes: list[int | str] = []
+    for place, axis in enumerate(shape):
+        if isinstance(axis, int):
+            axes.append(axis)
+        elif place == 0 or (axis and axis == first):
+            axes.append("N")
+        elif not axis or axis == "N":  # no name, or one that would be taken for the batch
+            axes.append(f"{name}_axis{place}")
+        else:
+            axes.append(axis)
+    return tuple(axes)

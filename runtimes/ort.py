@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from edge_kit.core.errors import BadData, EdgeKitError, MissingDependency, UsageError
+from edge_kit.core.errors import BadData, EdgeKitError, UsageError
 from edge_kit.core.tensors import Array, Tensors, TensorSpec
-from runtimes.faults import check_load, one_line
-from runtimes.inputs import InputCheck
+from runtimes.faults import check_load, import_engine, one_line
+from runtimes.inputs import InputCheck, name_axes
 
 GPU_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")  # the first that is there
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -50,13 +49,7 @@ class OnnxRuntime:
     name = "onnx"
 
     def __init__(self) -> None:
-        try:
-            # It ships no types; imported this way it is Any, with or without a mypy override.
-            self._ort: Any = import_module("onnxruntime")
-        except ModuleNotFoundError:
-            raise MissingDependency("runtime 'onnx'", "onnxruntime", "onnx") from None
-        except ImportError as fault:
-            raise EdgeKitError(f"onnxruntime is installed but broken: {one_line(fault)}") from fault
+        self._ort = import_engine("onnx", "onnxruntime", "onnx")
 
     def version(self) -> str:
         """Version of onnxruntime."""
@@ -111,20 +104,4 @@ def _spec(node: Any) -> TensorSpec:
     name = _tensor_name(node)
     if node.type not in DTYPES:
         raise BadData(f"input {name!r} is a {node.type}, a type NumPy does not have")
-    return TensorSpec(name, _axes(name, node.shape), DTYPES[node.type])
-
-
-def _axes(name: str, shape: list[int | str | None]) -> tuple[int | str, ...]:
-    """Name the open axes: `N` the first, others as in the graph or after input and place."""
-    first = shape[0] if shape else None
-    axes: list[int | str] = []
-    for place, axis in enumerate(shape):
-        if isinstance(axis, int):
-            axes.append(axis)
-        elif place == 0 or (axis and axis == first):
-            axes.append("N")
-        elif not axis or axis == "N":  # no name, or one that would be taken for the batch
-            axes.append(f"{name}_axis{place}")
-        else:
-            axes.append(axis)
-    return tuple(axes)
+    return TensorSpec(name, name_axes(name, node.shape), DTYPES[node.type])
