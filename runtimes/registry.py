@@ -46,6 +46,7 @@ class Reference:
 RUNTIMES: Registry[Reference] = Registry("runtime")
 RUNTIMES.add("null", Reference.ours("runtimes.null:NullRuntime"))
 RUNTIMES.add("onnx", Reference.ours("runtimes.ort:OnnxRuntime"))
+RUNTIMES.add("openvino", Reference.ours("runtimes.openvino:OpenVinoRuntime"))
 
 
 def runtime_names() -> list[str]:
