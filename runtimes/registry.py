@@ -44,6 +44,7 @@ class Reference:
 
 
 RUNTIMES: Registry[Reference] = Registry("runtime")
+RUNTIMES.add("mnn", Reference.ours("runtimes.mnn:MnnRuntime"))
 RUNTIMES.add("null", Reference.ours("runtimes.null:NullRuntime"))
 RUNTIMES.add("onnx", Reference.ours("runtimes.ort:OnnxRuntime"))
 RUNTIMES.add("openvino", Reference.ours("runtimes.openvino:OpenVinoRuntime"))
