@@ -45,6 +45,7 @@ class Reference:
 
 RUNTIMES: Registry[Reference] = Registry("runtime")
 RUNTIMES.add("mnn", Reference.ours("runtimes.mnn:MnnRuntime"))
+RUNTIMES.add("ncnn", Reference.ours("runtimes.ncnn:NcnnRuntime"))
 RUNTIMES.add("null", Reference.ours("runtimes.null:NullRuntime"))
 RUNTIMES.add("onnx", Reference.ours("runtimes.ort:OnnxRuntime"))
 RUNTIMES.add("openvino", Reference.ours("runtimes.openvino:OpenVinoRuntime"))
