@@ -34,9 +34,10 @@ def own_form(runtime: Runtime, graph: Path, workspace: Workspace | None = None) 
 
 
 def _code(runtime: Runtime) -> dict[str, str]:
-    """Digests of the module of the runtime and of those beside it whose names start like its own."""
+    """Digests of the code that converts: all of this package for a runtime of ours, else its own module."""
     source = getattr(sys.modules.get(type(runtime).__module__), "__file__", None)
     if source is None:
         return {}
-    module = Path(source)
-    return {path.name: sha256_file(path) for path in sorted(module.parent.glob(f"{module.stem}*.py"))}
+    module, ours = Path(source), Path(__file__).parent
+    parts = sorted(ours.glob("*.py")) if module.parent == ours else [module]
+    return {path.name: sha256_file(path) for path in parts}

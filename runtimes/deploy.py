@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_kit.core.bundle import Bundle
+from runtimes.conversion import own_form
 from runtimes.protocol import Session
 from runtimes.registry import get_runtime, reads
 
@@ -26,4 +27,6 @@ def load_bundle(
     engine = get_runtime(runtime)
     forms, reader = reads(runtime), f"runtime {engine.name!r}"
     graphs = {name: opened.graph_for(precision, name, forms, reader) for name in opened.manifest.inputs}
-    return {name: engine.load(graph, threads=threads, device=device) for name, graph in graphs.items()}
+    return {
+        name: engine.load(own_form(engine, graph), threads=threads, device=device) for name, graph in graphs.items()
+    }

@@ -42,6 +42,18 @@ def check_load(runtime: str, graph: Path, threads: int, device: str, devices: tu
         raise BadData(f"{str(graph)!r} is empty")
 
 
+def check_form(runtime: str, form: str, graph: Path) -> None:
+    """Refuse a file that is not of the kind that a converting runtime loads.
+
+    Raises:
+        BadData: Its suffix is another; `runtimes.conversion.own_form` makes the right file of an ONNX graph.
+    """
+    if graph.suffix != Path(form).suffix:
+        raise BadData(
+            f"runtime {runtime!r} loads {Path(form).suffix} files, and {str(graph)!r} is to be converted first"
+        )
+
+
 def import_engine(runtime: str, package: str, extra: str) -> Any:
     """Import the package of an engine; as Any, since most engines ship no types.
 

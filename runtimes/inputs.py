@@ -53,6 +53,25 @@ class InputCheck:
         raise UsageError(f"input {missing!r} is missing; the graph takes: {', '.join(names)}")
 
 
+class BatchCheck:
+    """Tells the batch of arrays; for engines that read past the end where one is of another batch."""
+
+    def __init__(self, specs: tuple[TensorSpec, ...]) -> None:
+        self._places = [(spec.name, spec.shape.index("N")) for spec in specs if "N" in spec.shape]
+
+    def __call__(self, inputs: Tensors) -> int:
+        """Give what the axes called `N` are; 1 where there is none.
+
+        Raises:
+            BadData: They differ, or are 0.
+        """
+        sizes = {inputs[name].shape[place] for name, place in self._places} or {1}
+        if len(sizes) > 1 or 0 in sizes:
+            shapes = ", ".join(f"{name} {show(inputs[name].shape)}" for name, _ in self._places)
+            raise BadData(f"the inputs must be of one batch, and of at least 1: {shapes}")
+        return sizes.pop()
+
+
 def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
     if len(shape) != len(wanted):
         return False

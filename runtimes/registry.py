@@ -45,9 +45,12 @@ class Reference:
 
 
 RUNTIMES: Registry[Reference] = Registry("runtime")
+RUNTIMES.add("mnn", Reference.ours("runtimes.mnn:MnnRuntime"))
+RUNTIMES.add("ncnn", Reference.ours("runtimes.ncnn:NcnnRuntime"))
 RUNTIMES.add("null", Reference.ours("runtimes.null:NullRuntime"))
 RUNTIMES.add("onnx", Reference.ours("runtimes.ort:OnnxRuntime"))
 RUNTIMES.add("paddle", Reference.ours("runtimes.paddle:PaddleRuntime"))
+RUNTIMES.add("openvino", Reference.ours("runtimes.openvino:OpenVinoRuntime"))
 
 
 def runtime_names() -> list[str]:

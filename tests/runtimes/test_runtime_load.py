@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_kit.core.errors import BadData, MissingDependency, UsageError
-from runtimes.protocol import Runtime
+from runtimes.protocol import Converting, Runtime
 from runtimes.registry import get_runtime, runtime_names
 
 
@@ -34,6 +34,16 @@ def test_an_empty_file_is_no_graph(runtime: Runtime, tmp_path: Path) -> None:
     (tmp_path / "empty.onnx").touch()
     with pytest.raises(BadData, match="is empty$"):
         runtime.load(tmp_path / "empty.onnx")
+
+
+def test_a_graph_that_is_not_yet_converted_says_so(runtime: Runtime, tmp_path: Path) -> None:
+    if not isinstance(runtime, Converting):
+        pytest.skip("it reads ONNX itself")
+    (tmp_path / "graph.onnx").write_bytes(b"1")
+    with pytest.raises(
+        BadData, match=r"^runtime '\w+' loads \.\w+ files, and '.*graph\.onnx' is to be converted first$"
+    ):
+        runtime.load(tmp_path / "graph.onnx")
 
 
 def test_an_unknown_device_lists_the_known(runtime: Runtime, tmp_path: Path) -> None:

@@ -1,0 +1,181 @@
+"""OpenVINO. It reads ONNX itself; `gpu` means a graphics processor of Intel's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from edge_kit.core.errors import BadData, UsageError
+from edge_kit.core.tensors import Array, Tensors
+from runtimes.faults import check_load, import_engine, one_line
+from runtimes.inputs import InputCheck
+from runtimes.interface import Interface, read_interface
+from runtimes.protocol import OperatorTime
+
+PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
+TELEMETRY = "openvino_telemetry"
+
+
+class OpenVinoSession:
+    """One ONNX graph, compiled for one device."""
+
+    def __init__(self, compiled: Any, model: Any, interface: Interface) -> None:
+        self.inputs = interface.inputs
+        self.outputs = tuple(spec.name for spec in interface.outputs)
+        self._check = InputCheck(self.inputs)
+        self._ports = {name: port for port in compiled.inputs for name in port.names}
+        given = {name: port for port in compiled.outputs for name in port.names}
+        self._given = [(name, given[name]) for name in self.outputs]
+        self.request: Any = compiled.create_infer_request()
+        self._model = model
+        # A batch alone fits whatever it is, and inferring the shapes takes longer than a run.
+        named = [axis for spec in self.inputs for axis in spec.shape if isinstance(axis, str)]
+        self._may_not_fit = named not in ([], ["N"])
+        self._shapes: dict[str, tuple[int, ...]] = {}
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        """Run one batch and wait for it."""
+        self._check(inputs)
+        # An input that the graph does not read has no port.
+        fed = {self._ports[name]: array for name, array in inputs.items() if name in self._ports}
+        try:
+            if self._may_not_fit:
+                self._settle({name: array.shape for name, array in inputs.items() if name in self._ports})
+            # The outputs are copied: what the engine shares is overwritten by the next run.
+            results = self.request.infer(fed, share_inputs=True, share_outputs=False)
+        except Exception as fault:  # its exceptions share no base class of their own
+            raise BadData(f"openvino cannot run these inputs: {_reason(fault)}") from fault
+        return {name: results[port] for name, port in self._given}
+
+    def _settle(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Infer every shape from new ones of the inputs: run at once, it reads past the end where two do not fit."""
+        if shapes != self._shapes:
+            self._model.reshape(shapes)
+            self._shapes = shapes
+
+
+class OpenVinoRuntime:
+    """OpenVINO, one stream, tuned for the latency of a single call.
+
+    FP32 graphs run in FP32: left alone, it would round to bfloat16 where the processor has that.
+    """
+
+    name = "openvino"
+
+    def __init__(self) -> None:
+        with _no_telemetry():
+            self._ov = import_engine("openvino", "openvino", "openvino")
+        self._core: Any = None  # made on first use, as it looks for devices
+
+    def version(self) -> str:
+        """Version of openvino, without its build."""
+        return str(self._ov.get_version()).split("-")[0]
+
+    def load(self, graph: Path, *, threads: int = 1, device: str = "cpu") -> OpenVinoSession:
+        """Load one ONNX file."""
+        check_load(self.name, graph, threads, device, ("cpu", "gpu"))
+        return OpenVinoSession(*self._compile(graph, threads, device, {}))
+
+    def profile(
+        self, graph: Path, inputs: Tensors, *, threads: int = 1, device: str = "cpu", calls: int = 20
+    ) -> tuple[OperatorTime, ...]:
+        """Time each primitive that the compiled graph runs; the first call is thrown away."""
+        check_load(self.name, graph, threads, device, ("cpu", "gpu"))
+        compiled, model, interface = self._compile(graph, threads, device, {"PERF_COUNT": True})
+        session = OpenVinoSession(compiled, model, interface)
+        times: dict[str, list[float]] = {}
+        for call in range(calls + 1):
+            session.run(inputs)
+            if call:
+                for info in session.request.profiling_info:
+                    if info.status == info.Status.EXECUTED:
+                        times.setdefault(info.node_name, []).append(info.real_time.total_seconds() * 1e3)
+        return tuple(
+            OperatorTime(name, told["layerType"], told["primitiveType"], _precision(told), median(times[name]))
+            for name, told in _primitives(compiled)
+            if name in times
+        )
+
+    def _compile(self, graph: Path, threads: int, device: str, more: dict[str, Any]) -> tuple[Any, Any, Interface]:
+        interface = read_interface(graph)
+        core = self._started()
+        target = self._device(device)
+        try:
+            # Asked for by name: read_model tries every front-end in turn, and some print.
+            frontend = self._ov.frontend.FrontEndManager().load_by_framework("onnx")
+            model = frontend.convert(frontend.load(str(graph)))
+            _refuse_wrong(model)
+            compiled = core.compile_model(model, target, _options(threads, device) | more)
+        except BadData:
+            raise
+        except Exception as fault:  # its exceptions share no base class of their own
+            raise BadData(f"openvino cannot load {str(graph)!r}: {_reason(fault)}") from fault
+        return compiled, model, interface
+
+    def _started(self) -> Any:
+        if self._core is None:
+            self._core = self._ov.Core()
+        return self._core
+
+    def _device(self, device: str) -> str:
+        available = [str(name) for name in self._started().available_devices]
+        for name in available:
+            if name.split(".")[0] == device.upper():  # several of a kind are GPU.0, GPU.1
+                return name
+        raise UsageError(
+            f"runtime 'openvino' has no device {device!r} here; openvino {self.version()} offers: "
+            f"{', '.join(available)}; a GPU needs Intel's OpenCL driver"
+        )
+
+
+@contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """Hide the package through which `import openvino` sends an event to a server and writes to the home folder."""
+    kept = sys.modules.get(TELEMETRY)
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # so that importing it fails; openvino has a stub for that
+    try:
+        yield
+    finally:
+        if kept is None:
+            del sys.modules[TELEMETRY]
+        else:
+            sys.modules[TELEMETRY] = kept
+
+
+def _refuse_wrong(model: Any) -> None:
+    """Refuse what it is known to compute wrongly without a word (measured, 2026.4)."""
+    for node in model.get_ops():
+        if node.get_type_name() == "LRN" and node.get_attributes()["bias"] != 1:
+            raise BadData(f"openvino takes the bias of LRN as 1, and node {node.friendly_name!r} has another")
+
+
+def _options(threads: int, device: str) -> dict[str, Any]:
+    options = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    if device == "cpu":
+        # Not pinned: a thread could not move away from a core that something else keeps busy.
+        options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+    return options
+
+
+def _primitives(compiled: Any) -> list[tuple[str, dict[str, str]]]:
+    """Name and facts of every node of the compiled graph, in the order of execution."""
+    rows = []
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        told = {key: str(node.rt_info[key].value) for key in node.get_rt_info()}
+        rows.append((node.friendly_name, told))
+    return sorted(rows, key=lambda row: int(row[1]["execOrder"]))
+
+
+def _precision(told: dict[str, str]) -> str:
+    """The precision it computes in, which is not always that of its outputs."""
+    return PRECISIONS.get(told["runtimePrecision"].lower(), told["runtimePrecision"].lower())
+
+
+def _reason(fault: Exception) -> str:
+    """Leave out where in its sources it happened, which fills the first lines."""
+    lines = [line for line in str(fault).splitlines() if not line.startswith(("Exception from ", "Check "))]
+    return one_line(" ".join(lines) or fault)

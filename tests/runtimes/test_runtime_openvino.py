@@ -1,0 +1,150 @@
+"""OpenVINO behind the Protocol."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from runtimes.probe import measure_fresh
+
+from edge_kit.core.errors import BadData, EdgeKitError, MissingDependency, UsageError
+from runtimes.registry import get_runtime
+from runtimes.timing import TimingPlan
+from tests.runtimes.graphs import Build
+
+pytest.importorskip("openvino")
+
+from runtimes.openvino import OpenVinoRuntime  # noqa: E402  # after the engine is known to be there
+
+WriteGraph = Callable[..., Path]
+Save = Callable[[onnx.GraphProto], Path]
+
+QUIET_IMPORT = """
+import pathlib, socket, sys
+def refuse(*where):
+    pathlib.Path.home().joinpath("called").touch()
+    raise OSError("no network")
+socket.socket.connect = socket.getaddrinfo = refuse
+from runtimes.registry import get_runtime
+get_runtime("openvino").load(pathlib.Path(sys.argv[1]))
+print("openvino_telemetry" in sys.modules)
+"""
+
+
+def test_nothing_is_sent_and_nothing_is_written_to_the_home_folder(write_graph: WriteGraph, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET_IMPORT, str(write_graph())],
+        env={**os.environ, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"
+    assert list(home.iterdir()) == []
+
+
+def test_a_missing_engine_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingDependency) as caught:
+        get_runtime("openvino")
+    assert str(caught.value) == "runtime 'openvino' needs the openvino package: pip install 'edge-kit[openvino]'"
+
+
+def test_outputs_stay_as_they_are_when_it_runs_again(write_graph: WriteGraph) -> None:
+    session = OpenVinoRuntime().load(write_graph())
+    first = session.run({"x": np.array([[1, 2, 3]], np.float32)})["y"]
+    session.run({"x": np.array([[7, 8, 9]], np.float32)})
+    assert first.tolist() == [[1, 2, 3]]
+
+
+def test_an_array_that_is_not_contiguous_is_read_right(write_graph: WriteGraph) -> None:
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    outputs = OpenVinoRuntime().load(write_graph()).run({"x": x.T})
+    np.testing.assert_array_equal(outputs["y"], [[0, 2, 4], [1, 3, 5]])
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.INT64, TensorProto.UINT8, TensorProto.DOUBLE, TensorProto.BOOL])
+def test_element_types_go_through(save: Save, dtype: int) -> None:
+    values = [helper.make_tensor_value_info(name, dtype, ["n"]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", values[:1], values[1:])
+    session = OpenVinoRuntime().load(save(graph))
+    given = np.array([1, 0], session.inputs[0].dtype)
+    taken = session.run({"x": given})["y"]
+    assert taken.dtype == given.dtype
+    np.testing.assert_array_equal(taken, given)
+
+
+def test_options_are_the_ones_that_timing_relies_on(write_graph: WriteGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = OpenVinoRuntime()
+    kept: list[Any] = []
+    build = runtime._compile
+    monkeypatch.setattr(runtime, "_compile", lambda *given: kept.append(build(*given)) or kept[-1])
+    runtime.load(write_graph(), threads=2)
+    ((compiled, _, _),) = kept
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
+    assert compiled.get_property("NUM_STREAMS") == 1
+    assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
+def test_a_gpu_that_is_not_there_lists_what_is(write_graph: WriteGraph) -> None:
+    runtime = OpenVinoRuntime()
+    if any(name.startswith("GPU") for name in runtime._started().available_devices):
+        pytest.skip("there is a GPU")
+    with pytest.raises(UsageError) as caught:
+        runtime.load(write_graph(), device="gpu")
+    assert str(caught.value) == (
+        f"runtime 'openvino' has no device 'gpu' here; openvino {runtime.version()} offers: CPU; "
+        "a GPU needs Intel's OpenCL driver"
+    )
+
+
+def test_a_fault_inside_the_graph_is_one_line(save: Save) -> None:
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [3, 2], [0.0] * 6)
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", "m"]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", values[:1], values[1:], [weight])
+    session = OpenVinoRuntime().load(save(graph))
+    with pytest.raises(BadData, match="^openvino cannot run these inputs: ") as caught:
+        session.run({"x": np.zeros((1, 5), np.float32)})
+    assert "\n" not in str(caught.value)
+    assert "Exception from" not in str(caught.value)
+
+
+def test_an_unknown_operator_is_one_line_that_names_it(save: Save) -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Frobnicate", ["x"], ["y"])], "g", values[:1], values[1:])
+    with pytest.raises(BadData, match=r"^openvino cannot load '.*graph\.onnx': .*Frobnicate") as caught:
+        OpenVinoRuntime().load(save(graph))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_graph_that_crashes_the_engine_is_one_line_in_a_bench(save: Save) -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, 8, 8]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Conv", ["x"], ["y"])], "g", values[:1], values[1:])  # no weight
+    with pytest.raises(EdgeKitError) as caught:
+        measure_fresh(save(graph), "openvino", TimingPlan(warmup=0, repeats=1), {})
+    assert "\n" not in str(caught.value)
+
+
+def test_operators_are_timed_in_the_order_of_execution(tmp_path: Path) -> None:
+    build = Build()
+    x = build.input("x", "N", 8, 32, 32)
+    build.output(build.op("Softmax", build.op("Relu", build.conv(x, 8, 16)), axis=1))
+    graph = build.save(tmp_path / "graph.onnx")
+    rows = OpenVinoRuntime().profile(graph, build.feeds(1), calls=5)
+    kinds = [row.kind for row in rows]
+    assert kinds.index("Convolution") < kinds.index("Softmax")
+    convolution = rows[kinds.index("Convolution")]
+    assert convolution.name.startswith("Conv.0")
+    assert convolution.precision == "fp32"
+    assert convolution.place and convolution.ms > 0
