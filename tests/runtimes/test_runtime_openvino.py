@@ -13,11 +13,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from runtimes.probe import measure_fresh
 
 from edge_kit.core.errors import BadData, EdgeKitError, MissingDependency, UsageError
+from runtimes.isolated import Isolated, Model
 from runtimes.registry import get_runtime
-from runtimes.timing import TimingPlan
 from tests.runtimes.graphs import Build
 
 pytest.importorskip("openvino")
@@ -132,7 +131,7 @@ def test_a_graph_that_crashes_the_engine_is_one_line_in_a_bench(save: Save) -> N
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, 8, 8]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Conv", ["x"], ["y"])], "g", values[:1], values[1:])  # no weight
     with pytest.raises(EdgeKitError) as caught:
-        measure_fresh(save(graph), "openvino", TimingPlan(warmup=0, repeats=1), {})
+        Isolated(Model("openvino", {"main": save(graph)}))
     assert "\n" not in str(caught.value)
 
 
