@@ -51,7 +51,8 @@ class Products:
             excess, count = saturation(activations, in_kernel_order(weight))
             self.saturated += count
             summed += excess
-        return summed - zero * shifted.sum(axis=1, dtype=np.int32)
+        summed -= zero * shifted.sum(axis=1, dtype=np.int32)
+        return summed
 
 
 class Operator(Protocol):
@@ -91,8 +92,8 @@ def _windows(node: NodeProto, x: Array, kernel: Sequence[int], strides: Sequence
     top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
     dilations = attribute(node, "dilations", [1, 1])
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
-    spans = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
-    every = sliding_window_view(padded, spans, axis=(2, 3))
+    spans = tuple((size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True))
+    every: Array = sliding_window_view(padded, spans, axis=(2, 3))  # type: ignore[call-overload]  # one span an axis
     return every[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
 
 
@@ -140,11 +141,12 @@ def matmul(node: NodeProto, inputs: Inputs, products: Products) -> Array:
 
 
 def add(node: NodeProto, inputs: Inputs, products: Products) -> Array:
-    """QLinearAdd, as the AVX2 kernel does it: two fused multiply-adds in float32, which float64 holds whole."""
+    """QLinearAdd, as the AVX2 kernel does it: fused multiply-adds in float32, whose products float64 holds whole."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = inputs
     assert a is not None and b is not None
     of_a, of_b = _scale(a_scale) / _scale(y_scale), _scale(b_scale) / _scale(y_scale)
-    fixed = np.float32(_zero(y_zero)) - (of_a * np.float32(_zero(a_zero)) + of_b * np.float32(_zero(b_zero)))
+    zeros = np.float32(np.float64(of_a) * _zero(a_zero) + of_b * np.float32(_zero(b_zero)))  # compiled to one more
+    fixed = np.float32(_zero(y_zero)) - zeros
     second = (b.astype(np.float64) * of_b + fixed).astype(np.float32)
     return _saturate((a.astype(np.float64) * of_a + second).astype(np.float32), a.dtype)
 
