@@ -40,7 +40,7 @@ class Emulated:
     """One graph in one arithmetic; a `Run`.
 
     Attributes:
-        saturated: Pair sums that saturated so far, by node; nodes where none did are left out.
+        saturated: Pair sums that saturated so far, by output of the node; nodes where none did are left out.
     """
 
     def __init__(self, model: ModelProto, arithmetic: Arithmetic) -> None:
@@ -74,8 +74,7 @@ class Emulated:
             node, [values[name] if name else None for name in node.input], products
         )
         if products.saturated:
-            name = node.name or node.output[0]
-            self.saturated[name] = self.saturated.get(name, 0) + products.saturated
+            self.saturated[node.output[0]] = self.saturated.get(node.output[0], 0) + products.saturated
 
 
 class _OrtNode:
@@ -148,7 +147,7 @@ class Prediction:
     Attributes:
         exact: Score where products are summed in int32 (VNNI).
         pairs: Score where they are summed in saturating int16 pairs (AVX2, AVX-512 without VNNI).
-        saturated: Pair sums that saturated while scoring, by node.
+        saturated: Pair sums that saturated while scoring, by output of the node.
     """
 
     exact: float

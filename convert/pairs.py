@@ -15,7 +15,7 @@ import numpy as np
 from convert.graph import Array
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
-TOP = 255  # the largest code of an activation
+TOP = 255  # what an activation's code is clipped to; our grids end at the largest calibrated value, and this is it
 
 
 def is_depthwise(weight: Array, group: int) -> bool:
@@ -33,22 +33,63 @@ def in_kernel_order(weight: Array) -> Array:
     return np.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
 
 
-def pair_load(rows: Array, top: Array | int = TOP) -> Array:
+def pair_load(rows: Array) -> Array:
     """The largest sum that each channel's pairs can reach, over what int16 holds: above 1 it can saturate, (O,).
 
-    It is also the factor by which the channel's weights would have to shrink. Two weights of opposite sign never
-    saturate: activations are not negative, so one product takes from the other.
+    Two weights of opposite sign never saturate: activations are not negative, so one product takes from the other.
 
     Args:
         rows: (O, K) from `in_kernel_order`, in steps of the weight's grid.
-        top: Largest code of the activation that meets each weight, (K,), or of all.
     """
-    largest = rows * np.broadcast_to(np.asarray(top, np.float64), rows.shape[1:])
-    pairs = largest.reshape(len(rows), -1, 2)  # (O, K) -> (O, K/2, 2)
-    above = np.maximum(pairs, 0).sum(axis=2).max(axis=1, initial=0)
-    below = np.minimum(pairs, 0).sum(axis=2).min(axis=1, initial=0)
+    pairs = rows.reshape(len(rows), -1, 2).astype(np.float64)  # (O, K) -> (O, K/2, 2)
+    above = TOP * np.maximum(pairs, 0).sum(axis=2).max(axis=1, initial=0)
+    below = TOP * np.minimum(pairs, 0).sum(axis=2).min(axis=1, initial=0)
     load: Array = np.maximum(above / HIGHEST, below / LOWEST)
     return load
+
+
+def fit_channels(weight: Array, scale: Array) -> tuple[Array, Array]:
+    """Weights on a grid of 8 bits a channel: int8 of the same shape, and the scale as given.
+
+    Args:
+        weight: (O, ...) float32.
+        scale: (O,) float32.
+    """
+    steps = weight / scale.reshape(-1, *[1] * (weight.ndim - 1))
+    return np.clip(np.rint(steps), -127, 127).astype(np.int8), scale
+
+
+def fit_pairs(weight: Array, scale: Array) -> tuple[Array, Array]:
+    """As `fit_channels`, but no pair sum can saturate, whatever the activations are.
+
+    The scale of a channel is raised by as much as its fullest pair asks for, and not where none can saturate. What
+    rounding then adds is trimmed off the pair.
+
+    Args:
+        weight: (O, I, kh, kw) or (O, K) float32.
+        scale: (O,) float32.
+    """
+    rows = in_kernel_order(weight)
+    load = pair_load(fit_channels(rows, scale)[0])
+    raised = (scale * np.maximum(load, 1)).astype(np.float32)
+    return _from_kernel_order(_trim(fit_channels(rows, raised)[0]), weight), raised
+
+
+def _trim(rows: Array) -> Array:
+    """Bring every pair of one sign to at most what int16 holds, at the expense of both."""
+    pairs = rows.astype(np.int32).reshape(len(rows), -1, 2)
+    same = (pairs > 0).all(axis=2) | (pairs < 0).all(axis=2)
+    excess = np.where(same, np.maximum(np.abs(pairs.sum(axis=2)) - HIGHEST // TOP, 0), 0)
+    half = np.stack([excess - excess // 2, excess // 2], axis=2)
+    trimmed: Array = pairs - np.sign(pairs) * half
+    return trimmed.astype(np.int8).reshape(rows.shape)
+
+
+def _from_kernel_order(rows: Array, weight: Array) -> Array:
+    outputs, inputs, *kernel = weight.shape
+    filled = rows[:, : weight[0].size].reshape(outputs, *kernel, inputs)  # the padding goes
+    restored: Array = np.moveaxis(filled, -1, 1)
+    return restored
 
 
 def saturation(activations: Array, rows: Array) -> tuple[Array, int]:
