@@ -52,6 +52,9 @@ class Emulated:
         self._others = {
             node.output[0]: _OrtNode(node, model, self._constants) for node in self._nodes if not _has_form(node)
         }
+        for node in self._nodes:
+            if attribute(node, "channels_last", 0):
+                raise BadData(f"cannot emulate {node.op_type} {node.name!r}: channels last; give the graph before that")
         self._last = {name: i for i, node in enumerate(self._nodes) for name in node.input}
 
     def __call__(self, inputs: Tensors) -> dict[str, Array]:

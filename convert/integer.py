@@ -21,6 +21,7 @@ from edge_kit.core.errors import BadData
 
 Inputs = Sequence[Array | None]
 FLOAT32_EXACT = 2**24  # every whole number up to here is a float32
+PIECE = 2**23  # values that convolution windows are laid out for at a time, so that large pictures fit in memory
 
 
 class Products:
@@ -73,18 +74,25 @@ def conv(node: NodeProto, inputs: Inputs, products: Products) -> Array:
     x, x_scale, x_zero, weight, w_scale, w_zero, y_scale, y_zero, *bias = _present(inputs)
     if weight.ndim != 4 or attribute(node, "auto_pad", b"NOTSET") != b"NOTSET":
         raise BadData(f"cannot emulate convolution {node.name!r}: only two axes with their padding written out")
-    group, strides = attribute(node, "group", 1), attribute(node, "strides", [1, 1])
-    windows = _windows(node, x, weight.shape[2:], strides, _zero(x_zero))  # (N, C, OH, OW, kh, kw)
+    strides, zero = attribute(node, "strides", [1, 1]), _zero(x_zero)
     column = np.broadcast_to(w_zero.astype(np.int32).reshape(-1, 1), (len(weight), 1))
+    scale = _scale(x_scale) * w_scale / _scale(y_scale)
+    windows = _windows(node, x, weight.shape[2:], strides, zero)  # (N, C, OH, OW, kh, kw)
+    step = max(1, PIECE // max(1, windows[:1].size))
+    done = []
+    for i in range(0, len(x), step):
+        sums = _sums(windows[i : i + step], zero, weight, column, products)
+        done.append(requantize(sums + bias[0] if bias else sums, scale, y_zero).transpose(0, 3, 1, 2))
+    return np.concatenate(done)
+
+
+def _sums(windows: Array, zero: int, weight: Array, weight_zero: Array, products: Products) -> Array:
+    """(N, OH, OW, O) int32."""
+    group = windows.shape[1] // weight.shape[1]
     if is_depthwise(weight, group):
-        kernel = (weight.astype(np.int32) - column[..., None, None])[:, 0]
-        sums = _depthwise(windows, _zero(x_zero), kernel)
-    else:
-        parts = zip(np.split(windows, group, axis=1), np.split(weight, group), np.split(column, group), strict=True)
-        sums = np.concatenate([_grouped(*part, _zero(x_zero), products) for part in parts], axis=3)
-    if bias:
-        sums = sums + bias[0]
-    return requantize(sums, _scale(x_scale) * w_scale / _scale(y_scale), y_zero).transpose(0, 3, 1, 2)
+        return _depthwise(windows, zero, (weight.astype(np.int32) - weight_zero[..., None, None])[:, 0])
+    parts = zip(np.split(windows, group, 1), np.split(weight, group), np.split(weight_zero, group), strict=True)
+    return np.concatenate([_grouped(*part, zero, products) for part in parts], axis=3)
 
 
 def _windows(node: NodeProto, x: Array, kernel: Sequence[int], strides: Sequence[int], fill: float) -> Array:
@@ -162,10 +170,12 @@ def mul(node: NodeProto, inputs: Inputs, products: Products) -> Array:
 
 def global_average_pool(node: NodeProto, inputs: Inputs, products: Products) -> Array:
     """QLinearGlobalAveragePool, channels first."""
-    x, x_scale, x_zero, y_scale, y_zero = _present(inputs)
+    x, x_scale, x_zero, y_scale, y_zero = [*inputs, None][:5]
+    assert x is not None
     size = int(np.prod(x.shape[2:]))
     sums = x.sum(axis=tuple(range(2, x.ndim)), keepdims=True, dtype=np.int32) - _zero(x_zero) * size
-    return requantize(sums, _scale(x_scale) / (_scale(y_scale) * np.float32(size)), y_zero)
+    given = np.zeros((), x.dtype) if y_zero is None else y_zero
+    return requantize(sums, _scale(x_scale) / (_scale(y_scale) * np.float32(size)), given)
 
 
 def concat(node: NodeProto, inputs: Inputs, products: Products) -> Array:

@@ -10,22 +10,31 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from convert.emulate import Arithmetic, emulated, pair_loads, predict
+from convert.emulate import Arithmetic, Emulated, emulated, fused, pair_loads, predict
+from convert.lower import lower
 from edge_kit.core.errors import BadData
 from edge_kit.core.tensors import MAIN, Run
 from edge_kit.data import Dataset
 from edge_kit.tasks import TASKS
 from runtimes.registry import get_runtime
-from runtimes.targets import this_machine
+from runtimes.targets import TARGETS, this_machine
+from tests.convert.graphs import build
 from tests.convert.networks import NETWORKS, float_graph, lowered, mini_set, silent, slimmed
 from tests.convert.nodes import AVX2, compare_nodes, tensors
 
 PICTURES = 200
 CONVOLUTIONS = {"mobilenetv2": 53, "mobilenetv1": 27, "resnet18": 20, "resnet50": 53}  # and one Gemm each
 LowerNet = Callable[[str, str], Path]
-EVERY_NETWORK = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "resnet50" else name for name in sorted(NETWORKS)]
-)
+SLOW = pytest.mark.slow
+CASES = [
+    ("mobilenetv2", "x86-avx2"),
+    ("mobilenetv2", "arm64"),
+    ("mobilenetv2", "x86-vnni"),
+    ("mobilenetv1", "x86-vnni"),
+    ("resnet18", "x86-vnni"),
+    pytest.param("resnet50", "x86-vnni", marks=SLOW),
+    pytest.param("resnet50", "arm64", marks=SLOW),
+]
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +63,7 @@ def images(mini: Dataset) -> np.ndarray:
     return next(iter(mini.eval_batches(2)))["image"]
 
 
-@pytest.mark.parametrize("target", ["x86-vnni", "x86-avx2", "arm64"])
-@EVERY_NETWORK
+@pytest.mark.parametrize(("name", "target"), CASES)
 def test_every_quantized_node_equals_onnx_runtime_here(
     name: str, target: str, lower_net: LowerNet, images: np.ndarray, tmp_path: Path
 ) -> None:
@@ -67,7 +75,9 @@ def test_every_quantized_node_equals_onnx_runtime_here(
 
 
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind shows a processor without AVX-512")
-@EVERY_NETWORK
+@pytest.mark.parametrize(
+    "name", ["mobilenetv2", "mobilenetv1", *(pytest.param(name, marks=SLOW) for name in ("resnet18", "resnet50"))]
+)
 def test_every_saturating_node_equals_the_avx2_kernels_of_onnx_runtime(
     name: str, lower_net: LowerNet, images: np.ndarray, tmp_path: Path
 ) -> None:
@@ -97,7 +107,7 @@ def test_a_file_for_avx2_scores_the_same_with_and_without_vnni(lower_net: LowerN
     assert found.saturated == {}
 
 
-@pytest.mark.slow
+@SLOW
 def test_what_compress_makes_for_avx2_scores_the_same_with_and_without_vnni(tmp_path: Path) -> None:
     larger = mini_set(tmp_path / "mini", 500)
     graph = float_graph(NETWORKS["mobilenetv2"](), tmp_path / "net")
@@ -130,6 +140,31 @@ def test_only_nodes_with_an_overfull_pair_saturate(lower_net: LowerNet, images: 
     overfull = {name for name, load in pair_loads(naive).items() if (load > 1).any()}
     assert set(run.saturated) <= overfull
     assert all((load <= 1).all() for load in pair_loads(lower_net("mobilenetv2", "x86-avx2")).values())
+
+
+def test_nodes_without_a_form_of_ours_are_run_by_onnx_runtime(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.normal(0, 1, (4, 3, 8, 8)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["c"]),
+        helper.make_node("Sigmoid", ["c"], ["s"]),
+        helper.make_node("Conv", ["s", "u"], ["y"]),
+    ]
+    constants = {name: rng.normal(0, 1, (3, 3, 3, 3)).astype(np.float32) for name in "wu"}
+    build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 3, 4, 4]}).save(tmp_path / "float.onnx")
+    path = tmp_path / "int8.onnx"
+    lower(tmp_path / "float.onnx", path, TARGETS["x86-avx2"], [{"image": images}])
+    assert {"QLinearSigmoid", "Conv"} <= {node.op_type for node in fused(path).graph.node}  # neither has a form here
+    got = emulated(path, Arithmetic.INT16_PAIRS)({"image": images})["y"]
+    wanted = get_runtime("onnx").load(path).run({"image": images})["y"]
+    np.testing.assert_allclose(got, wanted, atol=1e-5)  # the last convolution is float in part
+
+
+def test_a_graph_that_was_turned_to_channels_last_is_refused(tmp_path: Path) -> None:
+    pool = helper.make_node("GlobalAveragePool", ["x"], ["y"], name="pool", channels_last=1)
+    model = helper.make_model(helper.make_graph([pool], "one", [], []))
+    with pytest.raises(BadData, match="cannot emulate GlobalAveragePool 'pool': channels last"):
+        Emulated(model, Arithmetic.INT32)
 
 
 def test_a_file_that_is_no_graph_is_one_line(tmp_path: Path) -> None:
