@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from onnx import NodeProto
 
-from convert.passes.place import PAIR_LIMIT, SAME_GRID, is_depthwise
+from convert.graph import Array, attribute
+from convert.pairs import in_kernel_order, is_depthwise, pair_load
+from convert.passes.place import SAME_GRID
 from convert.quantized import (
     ACTIVATIONS,
     PLUMBING,
@@ -281,12 +283,11 @@ def saturating_pairs(graph: Quantized, target: Target) -> Finding | None:
     found = []
     for node in graph.of("Conv", "Gemm", "MatMul"):
         stored = graph.weight(node)
-        if stored is None or not stored[1] or is_depthwise(node, stored[0]):
+        if stored is None or not stored[1] or _is_depthwise(node, stored[0]):
             continue
-        values = stored[0].astype(np.int64)
-        axis = 0 if node.op_type == "Conv" else values.ndim - 1  # any order of a row's weights can meet in a pair
-        rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
-        if rows.shape[1] > 1 and -np.sort(-np.abs(rows), axis=1)[:, :2].sum(axis=1).max() > PAIR_LIMIT:
+        outputs_first = node.op_type == "Conv" or attribute(node, "transB", 0)
+        values = stored[0] if outputs_first else np.moveaxis(stored[0], -1, 0)
+        if pair_load(in_kernel_order(values)).max() > 1:
             found.append(node)
     return _finding(
         "saturating-pairs",
@@ -297,12 +298,16 @@ def saturating_pairs(graph: Quantized, target: Target) -> Finding | None:
     )
 
 
+def _is_depthwise(node: NodeProto, weight: Array) -> bool:
+    return node.op_type == "Conv" and is_depthwise(weight, attribute(node, "group", 1))
+
+
 def odd_widths(graph: Quantized, target: Target) -> Finding:
     """Float convolutions whose width fills no kernel block."""
     found = []
     for node in graph.of("Conv"):
         stored = graph.weight(node)
-        if stored is None or graph.is_quantized(node) or is_depthwise(node, stored[0]):
+        if stored is None or graph.is_quantized(node) or _is_depthwise(node, stored[0]):
             continue
         if stored[0].shape[0] % KERNEL_BLOCK and stored[0].shape[0] > KERNEL_BLOCK and not _ends(graph, node):
             found.append(node)

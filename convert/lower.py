@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from convert.graph import Graph
 from convert.observe import observe_ranges
+from convert.parity import measure_parity
 from convert.passes.canonical import CANONICAL
 from convert.passes.lift import lift_quantization
 from convert.passes.place import absorb_activations, place_quantizers, share_grids
 from convert.quantization import Quantization
+from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.tensors import Tensors
+from runtimes.registry import get_runtime
 from runtimes.targets import Target
+
+ALLOWED = 1e-5  # of an output's largest value: float32 sums in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,35 +40,116 @@ class LowerReport:
     left_float: dict[str, int]
 
 
+@dataclass(slots=True)
+class Lowering:
+    """A graph on its way down, and what is known about it.
+
+    Attributes:
+        batches: Calibration batches.
+    """
+
+    graph: Graph
+    target: Target
+    batches: Sequence[Tensors]
+    known: Quantization = field(default_factory=Quantization)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One step of lowering.
+
+    Attributes:
+        function: That does it; it gives the step its name and its description.
+        apply: Calls it on a graph; returns how often it rewrote something.
+        keeps_answers: Whether the float outputs must stay the same, which is then checked.
+    """
+
+    function: Callable[..., Any]
+    apply: Callable[[Lowering], int]
+    keeps_answers: bool = False
+
+    @property
+    def name(self) -> str:
+        """As in `LowerReport.passes`."""
+        return self.function.__name__
+
+    @property
+    def does(self) -> str:
+        """One line for people."""
+        return (self.function.__doc__ or "").splitlines()[0].removesuffix(".")
+
+
 def lower(fake_quantized: Path, out: Path, target: Target, batches: Sequence[Tensors]) -> LowerReport:
     """Write the INT8 graph that `target` runs fast.
 
     Args:
         fake_quantized: ONNX with the quantizers that PaddleSlim placed.
         batches: Calibration batches, the ones PaddleSlim saw; they give the ranges that it left out.
+
+    Raises:
+        EdgeKitError: A pass that must keep the answers changed them.
     """
-    graph = Graph.load(fake_quantized)
-    known = lift_quantization(graph)
-    passes = {"lift_quantization": len(known.ranges) + len(known.weight_scales)}
-    for rewrite in CANONICAL:
-        passes[rewrite.__name__] = rewrite(graph)
-    complete_ranges(graph, known, batches)
-    passes["absorb_activations"] = absorb_activations(graph, known)
-    passes["share_grids"] = share_grids(graph, known)
-    passes["place_quantizers"] = place_quantizers(graph, known, target)
-    graph.save(out)
-    quantized, left = _placement(graph)
+    job = Lowering(Graph.load(fake_quantized), target, batches)
+    passes = {step.name: apply_pass(step, job) for step in PASSES}
+    job.graph.save(out)
+    quantized, left = _placement(job.graph)
     return LowerReport(passes, quantized, left)
 
 
-def complete_ranges(graph: Graph, known: Quantization, batches: Sequence[Tensors]) -> None:
+def apply_pass(step: Pass, job: Lowering) -> int:
+    """Apply one pass; where it must keep the answers, hold it to that on the first calibration batch."""
+    before = job.graph.copy() if step.keeps_answers else None
+    done = step.apply(job)
+    if before is not None and done:
+        _check_answers(step, before, job)
+    return done
+
+
+def _check_answers(step: Pass, before: Graph, job: Lowering) -> None:
+    sample = [{name: batch[name] for name in before.inputs} for batch in job.batches[:1]]
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / name for name in ("before.onnx", "after.onnx")]
+        for path, graph in zip(paths, (before, job.graph), strict=True):
+            graph.save(path)
+        reference, candidate = (get_runtime("onnx").load(path).run for path in paths)
+        for parity in measure_parity(reference, candidate, sample):
+            if not parity.max_rel <= ALLOWED:
+                raise EdgeKitError(
+                    f"pass {step.name!r} changed output {parity.output!r} by {parity.max_rel:.2g} of its largest value "
+                    f"at {parity.at}; allowed {ALLOWED:g}; it does not fit this graph: please report it"
+                )
+
+
+def _lift(job: Lowering) -> int:
+    job.known = lift_quantization(job.graph)
+    return len(job.known.ranges) + len(job.known.weight_scales)
+
+
+def complete_ranges(graph: Graph, known: Quantization, batches: Sequence[Tensors]) -> int:
     """Give every activation a range: what was seen, cut to what PaddleSlim chose where it chose.
 
     PaddleSlim's ranges are symmetric; what was seen tells where one side is never used.
     """
-    for name, seen in observe_ranges(graph, batches).items():
+    seen = observe_ranges(graph, batches)
+    for name, span in seen.items():
         chosen = known.ranges.get(name)
-        known.ranges[name] = seen if chosen is None else chosen.intersect(seen)
+        known.ranges[name] = span if chosen is None else chosen.intersect(span)
+    return len(seen)
+
+
+def _rewrite(function: Callable[[Graph], int], job: Lowering) -> int:
+    return function(job.graph)
+
+
+PASSES: tuple[Pass, ...] = (
+    Pass(lift_quantization, _lift),
+    *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
+    Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches)),
+    Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known)),
+    Pass(share_grids, lambda job: share_grids(job.graph, job.known)),
+    Pass(place_quantizers, lambda job: place_quantizers(job.graph, job.known, job.target)),
+)
+"""Every pass of `lower`, in order."""
 
 
 def _placement(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:

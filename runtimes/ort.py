@@ -138,6 +138,23 @@ class OnnxRuntime:
                 raise EdgeKitError(f"onnxruntime could not start {provider} and fell back to {got}")
         return session
 
+    def fuse(self, graph: Path, out: Path) -> None:
+        """Write the graph as it is after the fusions that do not depend on the processor.
+
+        Raises:
+            BadData: The file is missing, broken or holds what this engine cannot run.
+        """
+        check_load(self.name, graph, 1, "cpu", ("cpu",))
+        options = self._options(1)
+        options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(out)
+        # As on ARM: else S8 activations are made U8 on x86, and only in part.
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
+        try:
+            self._ort.InferenceSession(str(graph), options, providers=[CPU_PROVIDER])
+        except Exception as fault:  # its exceptions share no base class of their own
+            raise BadData(f"onnxruntime cannot load {str(graph)!r}: {one_line(fault)}") from fault
+
     def _providers(self, device: str) -> tuple[str, ...]:
         available = self._ort.get_available_providers()
         wanted = PROVIDERS[device]

@@ -6,6 +6,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute
+from convert.pairs import fit_channels, fit_pairs, is_depthwise
 from convert.quantization import Quantization, Range
 from runtimes.targets import Target
 
@@ -17,7 +18,6 @@ SAME_GRID = (
     "Transpose",
 )  # only move values: in and out share one scale
 QUANTIZABLE = (*WEIGHTED, *SAME_GRID, "Add", "GlobalAveragePool", "AveragePool")
-PAIR_LIMIT = 128  # two U8 x S8 products stay inside int16 while |w1| + |w2| <= 32767 / 255
 
 
 def clip_limits(graph: Graph, node: NodeProto) -> Range | None:
@@ -147,23 +147,16 @@ def _quantize_weight(
     axis = 0
     if node.op_type == "Gemm" and not attribute(node, "transB", 0):
         axis = 1
-    rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)  # (..., C, ...) -> (C, K)
-    scale = weight_scale(rows, known.weight_scales.get(name))
-    if target.saturating_pairs and not is_depthwise(node, weight):
-        scale = pair_safe_scale(rows, scale)
-    quantized = np.clip(np.rint(rows / scale[:, None]), -127, 127).astype(np.int8)
-    moved = (weight.shape[axis], *(size for i, size in enumerate(weight.shape) if i != axis))
-    stored = np.ascontiguousarray(np.moveaxis(quantized.reshape(moved), 0, axis))
-    _insert_constant(graph, node, 1, stored, scale, axis)
+    filters = np.moveaxis(weight, axis, 0)  # (..., C, ...) -> (C, ...)
+    scale = weight_scale(filters.reshape(len(filters), -1), known.weight_scales.get(name))
+    depthwise = node.op_type == "Conv" and is_depthwise(weight, attribute(node, "group", 1))
+    fit = fit_pairs if target.saturating_pairs and not depthwise else fit_channels
+    quantized, scale = fit(filters, scale)
+    _insert_constant(graph, node, 1, np.ascontiguousarray(np.moveaxis(quantized, 0, axis)), scale, axis)
     if len(node.input) > 2 and node.input[2]:
         bias_scale = (input_scale * scale).astype(np.float32)
         bias = np.rint(graph.constants[node.input[2]] / bias_scale)
         _insert_constant(graph, node, 2, np.clip(bias, -(2**31) + 1, 2**31 - 1).astype(np.int32), bias_scale, 0)
-
-
-def is_depthwise(node: NodeProto, weight: Array) -> bool:
-    """Depthwise kernels widen to int16 before they multiply, so no pair is ever added in int16."""
-    return node.op_type == "Conv" and attribute(node, "group", 1) == weight.shape[0] and weight.shape[1] == 1
 
 
 def weight_scale(rows: Array, found: Array | None) -> Array:
@@ -177,24 +170,6 @@ def weight_scale(rows: Array, found: Array | None) -> Array:
         return np.broadcast_to(found, (len(rows),)).astype(np.float32)
     largest: Array = np.maximum(np.abs(rows).max(axis=1), 1e-12)
     return (largest / 127).astype(np.float32)
-
-
-def pair_safe_scale(rows: Array, scale: Array) -> Array:
-    """`scale`, raised for the channels in which two weights could saturate an int16 pair sum, (C,) float32.
-
-    Any two weights of a channel may meet in a pair, as kernels order them in their own way.
-
-    Args:
-        rows: (C, K) float32.
-        scale: (C,) float32, what the channels would be divided by.
-    """
-    if rows.shape[1] < 2:
-        return scale
-    two_largest = -np.sort(-np.abs(rows), axis=1)[:, :2]
-    unsafe = np.rint(two_largest / scale[:, None]).sum(axis=1) > PAIR_LIMIT
-    safe = two_largest.sum(axis=1) / (PAIR_LIMIT - 1)  # each of the two may round up by one half
-    raised: Array = np.where(unsafe, np.maximum(scale, safe), scale).astype(np.float32)
-    return raised
 
 
 def _insert_constant(graph: Graph, node: NodeProto, position: int, values: Array, scale: Array, axis: int) -> None:

@@ -8,6 +8,7 @@ from onnx import helper
 
 from convert.graph import Graph
 from convert.observe import observe_ranges
+from convert.pairs import in_kernel_order, pair_load
 from convert.passes.canonical import (
     flatten_from_shape_arithmetic,
     fold_batch_norm,
@@ -16,10 +17,8 @@ from convert.passes.canonical import (
 from convert.passes.lift import lift_quantization
 from convert.passes.place import (
     absorb_activations,
-    pair_safe_scale,
     place_quantizers,
     share_grids,
-    weight_scale,
 )
 from convert.quantization import Quantization, Range
 from edge_kit.core.errors import BadData
@@ -217,25 +216,15 @@ def test_a_node_without_a_range_is_left_float_with_its_weights() -> None:
     assert graph.constants[left.input[1]].dtype == np.float32
 
 
-def test_no_pair_of_weights_can_saturate_where_pairs_are_added_in_int16() -> None:
-    rows = np.array([[1.0, 1.0, -1.0], [1.0, 0.01, 0.0], [-0.5, 0.5, 0.25]], np.float32)
-    scale = pair_safe_scale(rows, weight_scale(rows, None))
-    quantized = np.rint(rows / scale[:, None])
-    pairs = -np.sort(-np.abs(quantized), axis=1)[:, :2].sum(axis=1)
-    assert (255 * pairs <= 32767).all()
-    assert np.abs(quantized[1]).max() == 127, "a channel that cannot saturate keeps its full range"
-
-
 def test_lowering_for_avx2_keeps_every_stored_pair_safe_but_not_depthwise_ones() -> None:
     graph = lowered(residual_net(), "x86-avx2")
     for node in graph.nodes:
         if node.op_type == "Conv":
             stored = graph.constants[graph.producer(node.input[1]).input[0]].astype(int)
-            pairs = -np.sort(-np.abs(stored.reshape(len(stored), -1)), axis=1)[:, :2].sum(axis=1)
             if node.input[1].startswith("a1"):
                 assert np.abs(stored).max() == 127
             else:
-                assert (255 * pairs <= 32767).all()
+                assert (pair_load(in_kernel_order(stored)) <= 1).all()
 
 
 def test_calibration_that_is_not_finite_names_the_activation() -> None:

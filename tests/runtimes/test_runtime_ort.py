@@ -234,3 +234,30 @@ def test_a_call_costs_less_than_50_microseconds_over_the_engine(write_graph: Wri
         return min(times)  # the machine may be shared: the least is what the call itself costs
 
     assert best(lambda: ours.run(inputs)) - best(lambda: bare.run(["y"], inputs)) < 50_000
+
+
+def test_a_fused_graph_has_quantized_operators_and_keeps_signed_activations(save: Save, tmp_path: Path) -> None:
+    grid = ["scale", "zero"]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", *grid], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", *grid], ["d"]),
+        helper.make_node("Add", ["d", "d"], ["s"]),
+        helper.make_node("QuantizeLinear", ["s", *grid], ["r"]),
+        helper.make_node("DequantizeLinear", ["r", *grid], ["y"]),
+    ]
+    constants = [
+        onnx.numpy_helper.from_array(np.array(0.1, np.float32), "scale"),
+        onnx.numpy_helper.from_array(np.array(3, np.int8), "zero"),
+    ]
+    graph = helper.make_graph(nodes, "sum", [value("x", ["n", 2])], [value("y", ["n", 2])], constants)
+    OnnxRuntime().fuse(save(graph), tmp_path / "fused.onnx")
+    model = onnx.load(str(tmp_path / "fused.onnx"))
+    assert [node.op_type for node in model.graph.node] == ["QuantizeLinear", "QLinearAdd", "DequantizeLinear"]
+    assert {tensor.data_type for tensor in model.graph.initializer} == {TensorProto.FLOAT, TensorProto.INT8}
+
+
+def test_fusing_what_is_no_graph_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    with pytest.raises(BadData, match="onnxruntime cannot load") as fault:
+        OnnxRuntime().fuse(tmp_path / "broken.onnx", tmp_path / "fused.onnx")
+    assert "\n" not in str(fault.value)

@@ -1,0 +1,64 @@
+"""Lowering as a list of passes, each held to what it promises."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from convert.graph import Graph
+from convert.lower import PASSES, Lowering, Pass, apply_pass, lower
+from edge_kit.core.errors import EdgeKitError
+from runtimes.targets import TARGETS
+from tests.convert.graphs import build
+
+BATCHES = [{"image": np.random.default_rng(0).normal(0, 1, (4, 3, 8, 8)).astype(np.float32)}]
+
+
+def normed_net() -> Graph:
+    """Conv, batch norm, Relu, Conv."""
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", "s", "t", "m", "v"], ["n"]),
+        helper.make_node("Relu", ["n"], ["r"]),
+        helper.make_node("Conv", ["r", "u"], ["y"]),
+    ]
+    rng = np.random.default_rng(1)
+    shapes = {"w": (4, 3, 3, 3), "u": (2, 4, 1, 1), "s": (4,), "t": (4,), "m": (4,)}
+    constants = {name: rng.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    constants["v"] = np.ones(4, np.float32)
+    return build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 2, 6, 6]})
+
+
+def test_every_pass_is_in_the_report_in_order_and_says_in_a_line_what_it_does(tmp_path: Path) -> None:
+    normed_net().save(tmp_path / "float.onnx")
+    report = lower(tmp_path / "float.onnx", tmp_path / "int8.onnx", TARGETS["x86-avx2"], BATCHES)
+    assert list(report.passes) == [step.name for step in PASSES]
+    assert report.passes["fold_batch_norm"] == report.passes["absorb_activations"] == 1
+    assert report.quantized == {"Conv": 2}
+    for step in PASSES:
+        assert 20 < len(step.does) < 120, step.does
+        assert not step.does.endswith(".")
+
+
+def test_the_float_rewrites_keep_the_answers_and_are_held_to_it() -> None:
+    assert [step.name for step in PASSES if step.keeps_answers] == [
+        "fold_batch_norm",
+        "flatten_from_shape_arithmetic",
+        "gemm_from_matmul_and_add",
+    ]
+
+
+def test_a_pass_that_changes_the_answers_is_named_with_the_output_and_by_how_much() -> None:
+    def stretch_first_weights(graph: Graph) -> int:
+        """Make them a little larger."""
+        graph.constants["w"] = graph.constants["w"] * np.float32(1.001)
+        return 1
+
+    job = Lowering(normed_net(), TARGETS["x86-vnni"], BATCHES)
+    step = Pass(stretch_first_weights, lambda job: stretch_first_weights(job.graph), keeps_answers=True)
+    with pytest.raises(
+        EdgeKitError, match=r"pass 'stretch_first_weights' changed output 'y' by 0\.00\d+ of its"
+    ) as fault:
+        apply_pass(step, job)
+    assert "\n" not in str(fault.value)
