@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from convert.parity import measure_parity
 from edge_kit.core.progress import Progress
-from edge_kit.core.tensors import Array, Tensors, random_inputs
+from edge_kit.core.tensors import Array, Graphs, Tensors, random_inputs
 from edge_kit.data import Dataset
 from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.sources import model_of
-from edge_kit.tasks import TASKS
+from edge_kit.tasks import TASKS, Task
 from runtimes.compare import compare
 from runtimes.protocol import Session
 from runtimes.registry import get_runtime
@@ -20,6 +22,7 @@ from runtimes.timing import TimingPlan, measure_interleaved
 
 FIRST = "fp32"  # the version that the others are held against
 SEED = 0
+DIFFERENCE_BATCHES, DIFFERENCE_BATCH = 5, 20
 
 
 class _WholeModel:
@@ -44,7 +47,7 @@ def measure_versions(context: Context, dataset: Dataset, versions: Mapping[str, 
         versions: Folder of `.onnx` graphs by name of the version; `fp32` is the one to compare with.
 
     Returns:
-        JSON: `models` by version, `agreement` by version, `verdicts`, and whether the data is the published set.
+        JSON: `models`, `agreement` and `differences` by version, `verdicts`, and whether the data is the published set.
     """
     task = TASKS.get(model_of(context.settings).task)
     runtime = get_runtime(context.settings["runtime"])
@@ -71,8 +74,23 @@ def measure_versions(context: Context, dataset: Dataset, versions: Mapping[str, 
     return {
         "models": models,
         "agreement": {v: asdict(task.agreement(runs[FIRST], runs[v], dataset, dataset.eval_size())) for v in others},
+        "differences": {v: output_differences(task, runs[FIRST], runs[v], dataset) for v in others},
         "verdicts": [asdict(compare(FIRST, timed[FIRST], v, timed[v])) for v in others],
         "published_data": dataset.published,
+    }
+
+
+def output_differences(task: Task, reference: Graphs, candidate: Graphs, dataset: Dataset) -> dict[str, Any]:
+    """Largest absolute and relative difference of every output, by graph; needs no labels.
+
+    Every graph is given what the reference's graphs compute, so that each answers for itself. Only
+    the first evaluation samples are run.
+    """
+    batches = islice(dataset.eval_batches(DIFFERENCE_BATCH), DIFFERENCE_BATCHES)
+    feeds = [task.feeds(reference, batch) for batch in batches]
+    return {
+        name: [asdict(one) for one in measure_parity(run, candidate[name], (fed[name] for fed in feeds))]
+        for name, run in reference.items()
     }
 
 
