@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, NodeProto, helper, numpy_helper
 
-from edge_kit.core.tensors import GraphSpec
+from edge_kit.core.tensors import GraphSpec, Tensors
 
 Array = NDArray[Any]
 
@@ -68,6 +68,35 @@ class Graph:
         )
         body.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in extra_outputs)
         return model
+
+    def with_body(self, nodes: Iterable[NodeProto], inputs: Tensors, outputs: Iterable[str]) -> ModelProto:
+        """Build the protobuf of other nodes over the same constants, at the same opset.
+
+        Args:
+            inputs: By name, arrays of the types and shapes that will be fed.
+            outputs: Float32 tensors of unknown shape.
+        """
+        body = list(nodes)
+        used = {name for node in body for name in node.input}
+        return helper.make_model(
+            helper.make_graph(
+                body,
+                self._model.graph.name,
+                [
+                    helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+                    for name, value in inputs.items()
+                ],
+                [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs],
+                [
+                    numpy_helper.from_array(np.asarray(value, order="C"), name)
+                    for name, value in self.constants.items()
+                    if name in used
+                ],
+            ),
+            opset_imports=self._model.opset_import,
+            ir_version=self._model.ir_version,
+            functions=self._model.functions,
+        )
 
     def save(self, path: Path) -> None:
         """Check the graph and write it as one `.onnx` file."""

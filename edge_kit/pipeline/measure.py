@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from convert.parity import Parity, measure_parity
 from edge_kit.core.progress import Progress
+from edge_kit.core.tensors import Graphs
 from edge_kit.data import Dataset
 from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.sources import model_of
-from edge_kit.tasks import TASKS
+from edge_kit.tasks import TASKS, Task
 from runtimes.bench import latency_of
 from runtimes.compare import compare
 from runtimes.isolated import Isolated, Model
 from runtimes.timing import TimingPlan, interleave
 
 FIRST = "fp32"  # the version that the others are held against
+DIFFERENCE_BATCHES, DIFFERENCE_BATCH = 5, 20
 
 
 def measure_versions(context: Context, dataset: Dataset, versions: Mapping[str, Path]) -> dict[str, Any]:
@@ -28,7 +32,7 @@ def measure_versions(context: Context, dataset: Dataset, versions: Mapping[str, 
         versions: Folder of `.onnx` graphs by name of the version; `fp32` is the one to compare with.
 
     Returns:
-        JSON: `models` by version, `agreement` by version, `verdicts`, and whether the data is the published set.
+        JSON: `models`, `agreement` and `differences` by version, `verdicts`, and whether the data is the published set.
     """
     task = TASKS.get(model_of(context.settings).task)
     runtime, plan = context.settings["runtime"], TimingPlan(threads=context.settings["threads"])
@@ -48,12 +52,25 @@ def measure_versions(context: Context, dataset: Dataset, versions: Mapping[str, 
         }
         others = [v for v in versions if v != FIRST]
         agreement = {v: task.agreement(runs[FIRST], runs[v], dataset, dataset.eval_size()) for v in others}
+        differences = {v: output_differences(task, runs[FIRST], runs[v], dataset) for v in others}
     return {
         "models": models,
         "agreement": {v: asdict(one) for v, one in agreement.items()},
+        "differences": {v: {g: [asdict(p) for p in found] for g, found in differences[v].items()} for v in others},
         "verdicts": [asdict(compare(FIRST, times[FIRST], v, times[v])) for v in others],
         "published_data": dataset.published,
     }
+
+
+def output_differences(task: Task, reference: Graphs, candidate: Graphs, dataset: Dataset) -> dict[str, list[Parity]]:
+    """Largest absolute and relative difference of every output, by graph; needs no labels.
+
+    Every graph is given what the reference's graphs compute, so that each answers for itself. Only
+    the first evaluation samples are run.
+    """
+    batches = islice(dataset.eval_batches(DIFFERENCE_BATCH), DIFFERENCE_BATCHES)
+    feeds = [task.feeds(reference, batch) for batch in batches]
+    return {name: measure_parity(run, candidate[name], (fed[name] for fed in feeds)) for name, run in reference.items()}
 
 
 def _noted(progress: Progress, prefix: str) -> Progress:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from convert.diverge import find_divergence
-
-from convert.parity import measure_parity
 from edge_kit.core.bundle import FULL, Bundle
 from edge_kit.core.errors import BadData, EdgeKitError
 from edge_kit.core.progress import Progress
@@ -18,6 +15,7 @@ from edge_kit.core.records import Check, Metric
 from edge_kit.core.tensors import Graphs, Tensors
 from edge_kit.data import Dataset
 from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data
+from edge_kit.pipeline.measure import output_differences
 from edge_kit.pipeline.runner import Reporter, Runner
 from edge_kit.pipeline.sources import model_of, open_folder
 from edge_kit.tasks import TASKS, Task
@@ -25,8 +23,7 @@ from runtimes.isolated import Isolated, Model
 from runtimes.registry import get_runtime, reads
 
 REFERENCE = "onnx"
-COMPARED = 40  # samples whose outputs are compared number by number
-BATCH = 10
+BATCHES, BATCH = 4, 10  # of samples that the first wrong tensor is looked for on
 FLOAT_LIMIT = 1e-3
 """Relative: another engine's float kernels add in another order, which costs some 1e-5 (measured, five engines)."""
 AGREEMENT_SLACK = 1.0
@@ -74,7 +71,7 @@ class _Scene:
 
     def batches(self, graphs: Graphs, graph: str) -> Iterator[Tensors]:
         """Real inputs of one graph."""
-        for batch in islice(self.dataset.eval_batches(BATCH), COMPARED // BATCH):
+        for batch in islice(self.dataset.eval_batches(BATCH), BATCHES):
             yield self.task.feeds(graphs, batch)[graph]
 
 
@@ -110,18 +107,18 @@ def parity_matrix(
 
 
 def _row(scene: _Scene, runtime: str, precision: str, right: Graphs) -> ParityRow:
-    row = ParityRow(runtime, precision)
-    with ExitStack() as stack:
-        try:
-            process = stack.enter_context(Isolated(scene.model(runtime, precision)))
-        except EdgeKitError as fault:
-            return replace(row, reason=str(fault))
-        runs = {name: process.session(name).run for name in scene.bundle.manifest.inputs}
-        metrics = scene.task.evaluate(runs, scene.dataset, scene.progress)
-        agreement = scene.task.agreement(right, runs, scene.dataset, scene.dataset.eval_size())
-        found = [one for name in runs for one in measure_parity(right[name], runs[name], scene.batches(right, name))]
-    return replace(
-        row,
+    try:
+        with Isolated(scene.model(runtime, precision)) as process:
+            runs = {name: process.session(name).run for name in scene.bundle.manifest.inputs}
+            metrics = scene.task.evaluate(runs, scene.dataset, scene.progress)
+            agreement = scene.task.agreement(right, runs, scene.dataset, scene.dataset.eval_size())
+            differences = output_differences(scene.task, right, runs, scene.dataset)
+    except EdgeKitError as fault:
+        return ParityRow(runtime, precision, reason=str(fault))
+    found = [one for outputs in differences.values() for one in outputs]
+    return ParityRow(
+        runtime,
+        precision,
         metric=metrics[0] if metrics else None,
         agreement=agreement,
         max_abs=max(one.max_abs for one in found),

@@ -36,6 +36,7 @@ def make_receipt(
                 "versions",
                 "models",
                 "agreement",
+                "differences",
                 "parity",
                 "size",
                 "lowering",

@@ -107,6 +107,18 @@ def test_without_a_metric_none_is_shown_and_agreement_speaks(two_graphs: Result)
     assert 0 < agreement["value"] < 0.2
 
 
+def test_how_far_each_output_is_off_is_told_without_labels(two_graphs: Result) -> None:
+    differences = two_graphs.json["facts"]["differences"]["int8"]
+    assert {graph: [one["output"] for one in outputs] for graph, outputs in differences.items()} == {
+        "encoder": ["code"],
+        "decoder": ["picture"],
+    }
+    for outputs in differences.values():
+        assert 1e-4 < outputs[0]["max_rel"] < 0.2
+        assert outputs[0]["max_abs"] > 0
+        assert outputs[0]["samples"] > 10
+
+
 def test_the_table_prints_without_a_metric(two_graphs: Result, session_cli: Cli) -> None:
     done = session_cli("verify", two_graphs.json["bundle"])
     assert done.code == 0, done.err
