@@ -16,7 +16,7 @@ from tests.zoo.counting import static_program
 load_all()
 CLASSIFIERS = [entry for entry in MODELS if entry.task == "classify" and entry.family == "image_classification"]
 # One of a family is exported in every run of the tests, the others in the slow ones.
-LIGHTEST = {"mobilenetv1_x0_25", "mobilenetv2_x0_25"}
+LIGHTEST = {"mobilenetv1_x0_25", "mobilenetv2_x0_25", "resnet18_vd"}
 EXPORTED = [
     pytest.param(entry, id=entry.id, marks=() if entry.id in LIGHTEST else pytest.mark.slow) for entry in CLASSIFIERS
 ]

@@ -14,6 +14,7 @@ from paddle import Tensor, flatten, nn
 from edge_kit.data.dataset import MiniSettings
 from edge_kit.train.recipe import Recipe
 from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, Family, mini_setup
+from edge_kit.zoo.classification.layers import ConvNorm
 from edge_kit.zoo.entry import Setup
 
 STAGES = [  # (expansion, channels out, units, stride), table 2 rows 2-8
@@ -28,27 +29,6 @@ STAGES = [  # (expansion, channels out, units, stride), table 2 rows 2-8
 HEAD = 1280
 
 
-class ConvNorm(nn.Layer):
-    """Convolution and batch norm; ReLU6 where `active`."""
-
-    def __init__(
-        self,
-        channels: int,
-        filters: int,
-        kernel: int,
-        stride: int = 1,
-        groups: int = 1,
-        active: bool = True,
-    ) -> None:
-        super().__init__()
-        self._conv = nn.Conv2D(channels, filters, kernel, stride, padding=kernel // 2, groups=groups, bias_attr=False)
-        self._batch_norm = nn.BatchNorm2D(filters)
-        self._active = nn.ReLU6() if active else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._active(self._batch_norm(self._conv(x)))
-
-
 class InvertedResidual(nn.Layer):
     """1x1 expansion, 3x3 depthwise, linear 1x1 projection; added to its input where `skip`."""
 
@@ -56,9 +36,9 @@ class InvertedResidual(nn.Layer):
         super().__init__()
         hidden = channels * expansion
         self._skip = skip
-        self._expand_conv = ConvNorm(channels, hidden, 1)
-        self._bottleneck_conv = ConvNorm(hidden, hidden, 3, stride, groups=hidden)
-        self._linear_conv = ConvNorm(hidden, filters, 1, active=False)
+        self._expand_conv = ConvNorm(channels, hidden, 1, activation=nn.ReLU6)
+        self._bottleneck_conv = ConvNorm(hidden, hidden, 3, stride, groups=hidden, activation=nn.ReLU6)
+        self._linear_conv = ConvNorm(hidden, filters, 1, activation=None)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self._linear_conv(self._bottleneck_conv(self._expand_conv(x)))
@@ -88,14 +68,14 @@ class MobileNetV2(nn.Layer):
     def __init__(self, num_classes: int, width: float) -> None:
         super().__init__()
         channels = int(32 * width)
-        self.conv1 = ConvNorm(3, channels, 3, stride=2)
+        self.conv1 = ConvNorm(3, channels, 3, stride=2, activation=nn.ReLU6)
         self._stages = [f"conv{i}" for i in range(2, 2 + len(STAGES))]
         for name, (expansion, filters, units, stride) in zip(self._stages, STAGES, strict=True):
             out = int(filters * width)
             self.add_sublayer(name, Stage(name, channels, out, units, stride, expansion))
             channels = out
         head = int(HEAD * width) if width > 1 else HEAD
-        self.conv9 = ConvNorm(channels, head, 1)
+        self.conv9 = ConvNorm(channels, head, 1, activation=nn.ReLU6)
         self.pool2d_avg = nn.AdaptiveAvgPool2D(1)
         self.out = nn.Linear(head, num_classes)
 
