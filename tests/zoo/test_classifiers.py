@@ -4,6 +4,7 @@ from pathlib import Path
 
 import paddle
 import pytest
+from paddle.vision.models import mobilenetv1, shufflenetv2
 
 from convert.export import canonicalise, export_paddle, paddle_to_onnx
 from convert.parity import measure_parity
@@ -14,9 +15,10 @@ from runtimes.registry import get_runtime
 from tests.zoo.counting import static_program
 
 load_all()
+WIDTHS = ("x0_25", "x0_33", "x0_5", "x1_0", "x1_5", "x2_0")
 CLASSIFIERS = [entry for entry in MODELS if entry.task == "classify" and entry.family == "image_classification"]
 # One of a family is exported in every run of the tests, the others in the slow ones.
-LIGHTEST = {"mobilenetv1_x0_25", "mobilenetv2_x0_25", "resnet18_vd"}
+LIGHTEST = {"mobilenetv1_x0_25", "mobilenetv2_x0_25", "resnet18_vd", "shufflenetv2"}
 EXPORTED = [
     pytest.param(entry, id=entry.id, marks=() if entry.id in LIGHTEST else pytest.mark.slow) for entry in CLASSIFIERS
 ]
@@ -55,17 +57,23 @@ def test_ten_classes_and_mini_pictures_fit_the_network(entry: ZooEntry) -> None:
     with static_program():
         net = entry.build(num_classes=10)
         image = paddle.static.data("image", list(spec.inputs[0].with_batch(2)))
-        trained = net(image)
-        for logits in trained if isinstance(trained, tuple) else (trained,):
+        results = net(image)  # in training mode, with the auxiliary heads of a network that has some
+        for logits in results if isinstance(results, tuple) else (results,):
             assert logits.shape == (2, 10)
-        net.eval()
-        assert net(image).shape == (2, 10)
 
 
-def test_mobilenetv1_carries_the_weights_of_paddle_vision_by_their_names() -> None:
-    from paddle.vision.models import mobilenet_v1
-    from paddle.vision.models.mobilenetv1 import model_urls
+PADDLES_OWN = [  # (id, module and function of paddle.vision.models, key of its table of addresses)
+    ("mobilenetv1", mobilenetv1, "mobilenet_v1", "mobilenetv1_1.0"),
+    *((f"shufflenetv2_{x}", shufflenetv2, f"shufflenet_v2_{x}", f"shufflenet_v2_{x}") for x in WIDTHS),
+    ("shufflenetv2", shufflenetv2, "shufflenet_v2_swish", "shufflenet_v2_swish"),
+]
 
-    entry = MODELS.get("mobilenetv1")
-    assert entry.published.weights == model_urls["mobilenetv1_1.0"][0]
-    assert list(entry.build(num_classes=7).state_dict()) == list(mobilenet_v1(num_classes=7).state_dict())
+
+@pytest.mark.parametrize(("model", "module", "function", "key"), PADDLES_OWN, ids=lambda value: str(value))
+def test_paddles_own_networks_take_the_weights_at_paddles_own_addresses(model, module, function, key) -> None:
+    entry = MODELS.get(model)
+    assert entry.published.weights == module.model_urls[key][0]
+    with paddle.LazyGuard():
+        ours, theirs = entry.build(num_classes=1000), getattr(module, function)()
+    shapes = [{name: value.shape for name, value in net.state_dict().items()} for net in (ours, theirs)]
+    assert shapes[0] == shapes[1]

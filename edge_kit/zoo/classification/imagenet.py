@@ -17,6 +17,8 @@ README = "PaddlePaddle/models release/1.6, PaddleCV/image_classification/README.
 PADDLE_VISION = "https://paddle-hapi.bj.bcebos.com/models"  # what paddle.vision.models loads
 PADDLE_CLAS = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph"  # what PaddleClas loads
 
+IMAGES = 1_281_167  # in ImageNet-2012's training set
+
 # Three recipes that many of the README's models share.
 STEP = Recipe(120, 256, 0.1, "step", milestones=(30, 60, 90), weight_decay=1e-4)
 COSINE = Recipe(200, 256, 0.1, weight_decay=1e-4)
@@ -39,6 +41,11 @@ def mini_setup(side: int = 64, batch: int = 64, train: int = 4096, learning_rate
         augment=RandomAreaCrop(area=(0.8, 1.0), aspect=(0.9, 1.1), flip=0.0),
         made=MiniSettings(train=train, evaluation=min(train // 4, 1000), side=side),
     )
+
+
+def warmed_up(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe with a linear rise of the learning rate over its first epochs."""
+    return replace(recipe, warmup_steps=epochs * (IMAGES // recipe.batch_size))
 
 
 def recovery_of(recipe: Recipe) -> Recipe:
