@@ -4,8 +4,10 @@ import paddle
 import pytest
 from paddle import nn
 from paddle.vision import models
+from paddle.vision.models.vgg import cfgs, make_layers
 
 from edge_kit.zoo import MODELS, load_all
+from edge_kit.zoo.classification import vgg
 from tests.zoo.test_classifiers import with_statistics
 
 load_all()
@@ -70,3 +72,45 @@ def test_resnet_vd_equals_paddles_with_a_deep_stem_and_pooled_shortcuts() -> Non
     ours = MODELS.get("resnet50_vd").build(num_classes=7)
     take_in_order(ours, theirs)
     assert_equal_outputs(ours, theirs)
+
+
+def test_googlenet_gives_paddles_main_logits_and_in_training_its_auxiliary_ones() -> None:
+    paddle.seed(3)
+    theirs = models.googlenet(num_classes=7)
+    ours = MODELS.get("googlenet").build(num_classes=7)
+    take_in_order(ours, theirs)
+    for layer in (*ours.sublayers(), *theirs.sublayers()):
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0  # so that training gives what it gives again
+    image = paddle.randn([2, 3, 224, 224])
+    wanted, first, _ = theirs(image)
+    for got, reference in zip(ours(image), (wanted, first), strict=False):
+        assert paddle.allclose(got, reference, rtol=1e-5, atol=1e-6)
+    ours.eval()
+    assert paddle.allclose(ours(image), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_googlenets_parameters_without_auxiliary_heads_are_those_it_names() -> None:
+    net = MODELS.get("googlenet").build(num_classes=1000)
+    auxiliary = ("_conv_o", "_fc_o1", "_fc_o2", "_out")
+    left = sum(value.size for name, value in net.named_parameters() if not name.startswith(auxiliary))
+    assert f"{left:,} without" in MODELS.get("googlenet").source
+
+
+@pytest.mark.parametrize(("depth", "column"), [(11, "A"), (19, "E")])
+def test_vgg_equals_paddles_without_biases(depth: int, column: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 16 hidden units instead of 4096, so that building the two does not take half a minute."""
+    monkeypatch.setattr(vgg, "HIDDEN", 16)
+    paddle.seed(3)
+    theirs = models.VGG(make_layers(cfgs[column]), num_classes=0)
+    theirs.num_classes = 7
+    drops = [nn.Dropout(0.5, mode="downscale_in_infer") for _ in range(2)]
+    hidden = [nn.Linear(512 * 7 * 7, 16), nn.ReLU(), drops[0], nn.Linear(16, 16), nn.ReLU(), drops[1]]
+    theirs.classifier = nn.Sequential(*hidden, nn.Linear(16, 7))
+    state = theirs.state_dict()
+    for name in [name for name in state if name.startswith("features.") and name.endswith(".bias")]:
+        state[name].set_value(paddle.zeros_like(state[name]))
+        del state[name]
+    ours = MODELS.get(f"vgg{depth}").build(num_classes=7)
+    ours.set_state_dict(dict(zip(ours.state_dict(), state.values(), strict=True)))
+    assert_equal_outputs(ours, theirs, side=224)
