@@ -18,22 +18,23 @@ from tests.zoo.liveliness import differs, lively
 load_all()
 WIDTHS = ("x0_25", "x0_33", "x0_5", "x1_0", "x1_5", "x2_0")
 CLASSIFIERS = [entry for entry in MODELS if entry.task == "classify" and entry.family == "image_classification"]
-# One of a family is exported in every run of the tests, the others in the slow ones; so are all of AlexNet's and
-# VGG's, which take 10 seconds and more to write 60 million parameters four times.
-LIGHTEST = {
+# Computed in every run of the tests; the others in the slow ones, where VGG19 alone writes 600 MB four times.
+LIGHT = {
+    "googlenet",
     "mobilenetv1_x0_25",
     "mobilenetv2_x0_25",
-    "resnet18_vd",
-    "shufflenetv2",
-    "googlenet",
     "mobilenetv3_small_x0_35",
+    "resnet18_vd",
+    "se_resnet50_vd",
+    "shufflenetv2",
+    "squeezenet1_1",
 }
-EXPORTED = [
-    pytest.param(entry, id=entry.id, marks=() if entry.id in LIGHTEST else pytest.mark.slow) for entry in CLASSIFIERS
+COMPUTED = [
+    pytest.param(entry, id=entry.id, marks=() if entry.id in LIGHT else pytest.mark.slow) for entry in CLASSIFIERS
 ]
 
 
-@pytest.mark.parametrize("entry", EXPORTED)
+@pytest.mark.parametrize("entry", COMPUTED)
 def test_the_onnx_graph_equals_paddle_at_the_published_size(entry: ZooEntry, tmp_path: Path) -> None:
     paddle.seed(11)
     net = lively(entry.build(**entry.published_sizes), entry.mini.preprocess.crop)
@@ -48,7 +49,7 @@ def test_the_onnx_graph_equals_paddle_at_the_published_size(entry: ZooEntry, tmp
     assert differs(layer_run(net, spec)(batches[0])["logits"])
 
 
-@pytest.mark.parametrize("entry", CLASSIFIERS, ids=lambda entry: entry.id)
+@pytest.mark.parametrize("entry", COMPUTED)
 def test_ten_classes_and_mini_pictures_fit_the_network(entry: ZooEntry) -> None:
     (spec,) = entry.graphs(entry.mini.preprocess).values()
     with static_program():
@@ -65,6 +66,9 @@ PADDLES_OWN = [  # (id, module and function of paddle.vision.models, key of its 
     ("shufflenetv2", "shufflenetv2", "shufflenet_v2_swish", "shufflenet_v2_swish"),
     ("googlenet", "googlenet", "googlenet", "googlenet"),
     ("alexnet", "alexnet", "alexnet", "alexnet"),
+    *((name, "resnet", name, name) for name in (f"resnext{d}_{g}x4d" for d in (50, 101, 152) for g in (32, 64))),
+    *((name, "squeezenet", name, name) for name in ("squeezenet1_0", "squeezenet1_1")),
+    *((name, "densenet", name, name) for name in (f"densenet{d}" for d in (121, 161, 169, 201, 264))),
 ]
 
 
