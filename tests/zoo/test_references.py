@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import paddle
 import pytest
 from paddle import nn
@@ -286,7 +287,8 @@ def inception_v4(net: nn.Layer, x: paddle.Tensor) -> paddle.Tensor:
         third, fourth = chain(c, "3_0", x), chain(c, "4_0 4_00 4_000", x)
         ends = [chain(c, "3_1", third), chain(c, "3_2", third), chain(c, "4_1", fourth), chain(c, "4_2", fourth)]
         x = paddle.concat([chain(c, "1", average(x)), chain(c, "2", x), *ends], 1)
-    pooled = 0.8 * x.mean(axis=[2, 3])  # dropout of 0.2, as published: scaled while evaluating
+    kept = float(np.float32(1 - 0.2))  # dropout, as published, scales while evaluating; Paddle keeps the factor so
+    pooled = kept * x.mean(axis=[2, 3])
     return pooled @ state["out.weight"] + state["out.bias"]
 
 
