@@ -62,9 +62,9 @@ def _counter(found: dict[str, int]) -> Callable[[nn.Layer, Any, Any], None]:
         weight = layer.weight
         # Used once per output place; by a transposed one and a linear layer once per input place.
         if isinstance(layer, _ConvNd) and not isinstance(layer, TRANSPOSED):
-            times = outputs.size // weight.shape[0]
+            times = prod(outputs.shape) // weight.shape[0]
         else:
-            times = inputs[0].size // weight.shape[0]
+            times = prod(inputs[0].shape) // weight.shape[0]
         found[weight.name] = found.get(weight.name, 0) + int(times)
 
     return count

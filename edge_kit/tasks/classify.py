@@ -13,17 +13,27 @@ from edge_kit.data.dataset import Dataset
 from edge_kit.tasks.task import TASKS
 
 BATCH = 50
+AUXILIARY_WEIGHT = 0.3  # of heads that a network has while it is trained only: arXiv:1409.4842, section 5
 
 
 class Classify:
-    """Graph `main`: `image` (N, 3, H, W) float32 -> `logits` (N, classes)."""
+    """Graph `main`: `image` (N, 3, H, W) float32 -> `logits` (N, classes).
+
+    In training mode a network may give further logits, of auxiliary heads, behind the main ones.
+    """
 
     name = "classify"
 
     def loss(self, net: Any, batch: Any) -> Any:
         from paddle.nn import functional
 
-        return functional.cross_entropy(net(batch["image"]), batch["label"])
+        label = batch["label"]  # (N,) classes, or (N, classes) shares of them
+        logits = net(batch["image"])
+        main, *auxiliary = logits if isinstance(logits, list | tuple) else [logits]
+        loss = functional.cross_entropy(main, label, soft_label=label.ndim == 2)
+        for side in auxiliary:
+            loss = loss + AUXILIARY_WEIGHT * functional.cross_entropy(side, label, soft_label=label.ndim == 2)
+        return loss
 
     def feeds(self, graphs: Graphs, batch: Tensors) -> dict[str, Tensors]:
         return {MAIN: {"image": batch["image"]}}

@@ -18,6 +18,7 @@ from edge_kit.data.dataset import Dataset
 from edge_kit.tasks.task import Task
 from edge_kit.train.depthwise import fast_depthwise
 from edge_kit.train.recipe import Recipe
+from edge_kit.train.soft_labels import soften
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
@@ -64,7 +65,7 @@ def fit(net: Any, task: Task, dataset: Dataset, recipe: Recipe, scratch: Path, r
         for epoch in range(run.step // steps_in_epoch, recipe.epochs):
             start = run.step - epoch * steps_in_epoch
             for batch in dataset.train_batches(recipe.batch_size, epoch, recipe.seed, start):
-                run.train_on(batch)
+                run.train_on(soften(batch, dataset.sizes.get("num_classes", 0), recipe, run.step))
                 report(run.step, run.total, f"loss {run.recent_loss():.3f}")
                 run.save_now_and_then()
     net.eval()

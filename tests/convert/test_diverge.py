@@ -15,6 +15,7 @@ from convert.graph import Graph
 from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.tensors import Tensors
 from runtimes.ort import OnnxRuntime, OnnxSession
+from runtimes.registry import get_runtime
 from tests.convert import faults
 from tests.convert.faults import Fault
 from tests.convert.graphs import build
@@ -140,30 +141,11 @@ def test_what_lowering_fused_away_is_listed(networks: dict[str, Network], batche
     assert "17 have no counterpart" in found.show()
 
 
-class OpenVino(OnnxRuntime):
-    """Another engine, brought as a third party would."""
-
-    name = "other"
-
-    def load(self, graph: Path, *, threads: int = 1, device: str = "cpu") -> OnnxSession:
-        openvino = pytest.importorskip("openvino")
-        session = super().load(graph)
-        compiled = openvino.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-
-        class Engine:
-            def run(self, names: list[str], inputs: Tensors) -> list[np.ndarray]:
-                results = compiled(dict(inputs))
-                return [np.array(results[name]) for name in names]
-
-        session._session = Engine()
-        return session
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("file", ["fp32", "int8"])
 def test_another_engine_is_no_fault(name: str, file: str, networks: dict[str, Network], batches: list[Tensors]) -> None:
     suspect = networks[name].int8 if file == "int8" else networks[name].fp32
-    found = find_divergence(networks[name].fp32, suspect, batches[:1], OpenVino())
+    found = find_divergence(networks[name].fp32, suspect, batches[:1], get_runtime("openvino"))
     assert found.first is None, found.show()
     assert len(found.compared) > 30
 

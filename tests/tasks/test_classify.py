@@ -1,6 +1,9 @@
-"""Top-1 and top-5, figure by figure."""
+"""The loss, top-1 and top-5, figure by figure."""
+
+import math
 
 import numpy as np
+import pytest
 
 from edge_kit.tasks.classify import Classify, count_top
 
@@ -49,3 +52,20 @@ def test_agreement_counts_equal_answers() -> None:
     data = FakeData(np.eye(4)[[0, 1, 2, 3]], np.zeros(4, np.int64))
     same = Classify().agreement({"main": echo}, {"main": lambda x: {"logits": np.eye(4)[[0, 1, 2, 0]]}}, data, 4)
     assert same.value == 75.0
+
+
+def test_auxiliary_heads_weigh_three_tenths() -> None:
+    import paddle
+
+    logits = [paddle.to_tensor([[0.0, 0.0, math.log(2.0)]]) * scale for scale in (1.0, 0.0, 0.0)]
+    batch = {"image": None, "label": paddle.to_tensor([2])}
+    loss = Classify().loss(lambda image: tuple(logits), batch)
+    assert float(loss) == pytest.approx(math.log(2.0) + 2 * 0.3 * math.log(3.0))
+
+
+def test_a_label_may_be_a_distribution() -> None:
+    import paddle
+
+    logits = paddle.to_tensor([[0.0, 0.0, math.log(2.0)]])
+    batch = {"image": None, "label": paddle.to_tensor([[0.0, 0.5, 0.5]])}
+    assert float(Classify().loss(lambda image: logits, batch)) == pytest.approx(1.5 * math.log(2.0))

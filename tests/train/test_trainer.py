@@ -1,5 +1,6 @@
 """Training gives the same weights whether or not it was interrupted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,12 @@ import paddle
 import pytest
 from paddle import nn
 
-from edge_kit.core.errors import BadData, EdgeKitError
+from edge_kit.core.errors import BadData, EdgeKitError, UsageError
 from edge_kit.tasks import TASKS
 from edge_kit.train import trainer
 from edge_kit.train.depthwise import fast_depthwise
 from edge_kit.train.recipe import Recipe
+from edge_kit.train.soft_labels import soften
 from edge_kit.train.trainer import CHECKPOINT, fit
 
 
@@ -138,3 +140,43 @@ def test_the_schedule_warms_up_and_falls_to_nothing() -> None:
     assert rates[4] == 0.4
     assert rates[52] == pytest.approx(0.2)
     assert 0 < rates[99] < 0.001
+
+
+def test_the_step_schedule_falls_to_a_tenth_at_each_milestone() -> None:
+    recipe = Recipe(epochs=4, batch_size=1, learning_rate=1.0, schedule="step", milestones=(1, 3))
+    rates = [recipe.rate_at(step, 40) for step in range(40)]
+    assert rates == [1.0] * 10 + [pytest.approx(0.1)] * 20 + [pytest.approx(0.01)] * 10
+
+
+@pytest.mark.parametrize("knobs", [{"milestones": (1,)}, {"schedule": "step"}])
+def test_milestones_and_the_step_schedule_need_each_other(knobs: dict) -> None:
+    with pytest.raises(UsageError, match="milestones go with schedule 'step'"):
+        Recipe(epochs=4, batch_size=1, learning_rate=1.0, **knobs)
+
+
+def test_smoothing_spreads_a_share_of_the_label_over_all_classes() -> None:
+    batch = {"image": np.ones((2, 3, 4, 4), np.float32), "label": np.array([1, 0])}
+    soft = soften(batch, 5, Recipe(1, 2, 0.1, label_smoothing=0.1), step=0)
+    np.testing.assert_allclose(
+        soft["label"], [[0.02, 0.92, 0.02, 0.02, 0.02], [0.92, 0.02, 0.02, 0.02, 0.02]], rtol=1e-6
+    )
+    assert soft["image"] is batch["image"]
+
+
+def test_mixup_mixes_labels_in_the_share_of_the_pictures() -> None:
+    labels = np.arange(6)
+    batch = {"image": np.eye(6, dtype=np.float32).reshape(6, 6, 1, 1), "label": labels}  # picture i is one-hot i
+    recipe = Recipe(1, 6, 0.1, mixup=0.2)
+    mixed = soften(batch, 6, recipe, step=4)
+    np.testing.assert_array_equal(mixed["image"].reshape(6, 6), mixed["label"])
+    np.testing.assert_allclose(mixed["label"].sum(axis=1), 1, rtol=1e-6)
+    assert not np.array_equal(mixed["label"], np.eye(6))
+    np.testing.assert_array_equal(soften(batch, 6, recipe, step=4)["label"], mixed["label"])
+    assert not np.array_equal(soften(batch, 6, recipe, step=5)["label"], mixed["label"])
+
+
+def test_training_with_soft_labels_learns(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, label_smoothing=0.1, mixup=0.2)
+    report = fit(small_net(), TASKS.get("classify"), Stripes(), recipe, tmp_path, ignore)
+    # The entropy of a smoothed label, 0.29, cannot be gone below.
+    assert 0.29 < report.last_loss < 0.8 * report.first_loss

@@ -3,10 +3,10 @@
 import paddle
 import pytest
 
-from compress.prune.macs import count_macs
 from edge_kit.data import FORMATS
 from edge_kit.tasks import TASKS
 from edge_kit.zoo import MODELS, ZooEntry, load_all
+from tests.zoo.counting import counted
 
 load_all()
 EVERY_MODEL = pytest.mark.parametrize("entry", list(MODELS), ids=lambda entry: entry.id)
@@ -14,17 +14,16 @@ EVERY_MODEL = pytest.mark.parametrize("entry", list(MODELS), ids=lambda entry: e
 
 @EVERY_MODEL
 def test_parameters_equal_the_published_count(entry: ZooEntry) -> None:
-    net = entry.build(**entry.published_sizes)
-    assert sum(p.size for p in net.parameters() if not p.stop_gradient) == entry.parameters
+    assert counted(entry.id)[0] == entry.parameters
 
 
 @EVERY_MODEL
 def test_multiply_accumulates_equal_the_recorded_count(entry: ZooEntry) -> None:
-    net = entry.build(**entry.published_sizes)
-    counted = 0
-    for spec in entry.graphs(entry.published.preprocess).values():
-        counted += count_macs(spec.part(net), {tensor.name: tensor.with_batch(1) for tensor in spec.inputs})
-    assert counted == entry.macs
+    assert counted(entry.id)[1] == entry.macs
+
+
+def test_counting_by_shapes_equals_counting_while_computing() -> None:
+    assert counted("mobilenetv2_x0_25", only_shapes=True) == counted("mobilenetv2_x0_25", only_shapes=False)
 
 
 @EVERY_MODEL

@@ -6,16 +6,16 @@ by 1. Layers carry the names of PaddleClas, so that its released parameters load
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 from paddle import Tensor, flatten, nn
 
-from edge_kit.core.images import ImagePreprocess
-from edge_kit.data.augment import RandomAreaCrop
 from edge_kit.data.dataset import MiniSettings
 from edge_kit.train.recipe import Recipe
-from edge_kit.zoo.classification import classifier_graphs
-from edge_kit.zoo.entry import Reference, Setup, ZooEntry, register
+from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, Family, mini_setup
+from edge_kit.zoo.classification.layers import ConvNorm
+from edge_kit.zoo.entry import Setup
 
 STAGES = [  # (expansion, channels out, units, stride), table 2 rows 2-8
     (1, 16, 1, 1),
@@ -29,27 +29,6 @@ STAGES = [  # (expansion, channels out, units, stride), table 2 rows 2-8
 HEAD = 1280
 
 
-class ConvNorm(nn.Layer):
-    """Convolution and batch norm; ReLU6 where `active`."""
-
-    def __init__(
-        self,
-        channels: int,
-        filters: int,
-        kernel: int,
-        stride: int = 1,
-        groups: int = 1,
-        active: bool = True,
-    ) -> None:
-        super().__init__()
-        self._conv = nn.Conv2D(channels, filters, kernel, stride, padding=kernel // 2, groups=groups, bias_attr=False)
-        self._batch_norm = nn.BatchNorm2D(filters)
-        self._active = nn.ReLU6() if active else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._active(self._batch_norm(self._conv(x)))
-
-
 class InvertedResidual(nn.Layer):
     """1x1 expansion, 3x3 depthwise, linear 1x1 projection; added to its input where `skip`."""
 
@@ -57,9 +36,9 @@ class InvertedResidual(nn.Layer):
         super().__init__()
         hidden = channels * expansion
         self._skip = skip
-        self._expand_conv = ConvNorm(channels, hidden, 1)
-        self._bottleneck_conv = ConvNorm(hidden, hidden, 3, stride, groups=hidden)
-        self._linear_conv = ConvNorm(hidden, filters, 1, active=False)
+        self._expand_conv = ConvNorm(channels, hidden, 1, activation=nn.ReLU6)
+        self._bottleneck_conv = ConvNorm(hidden, hidden, 3, stride, groups=hidden, activation=nn.ReLU6)
+        self._linear_conv = ConvNorm(hidden, filters, 1, activation=None)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self._linear_conv(self._bottleneck_conv(self._expand_conv(x)))
@@ -89,14 +68,14 @@ class MobileNetV2(nn.Layer):
     def __init__(self, num_classes: int, width: float) -> None:
         super().__init__()
         channels = int(32 * width)
-        self.conv1 = ConvNorm(3, channels, 3, stride=2)
+        self.conv1 = ConvNorm(3, channels, 3, stride=2, activation=nn.ReLU6)
         self._stages = [f"conv{i}" for i in range(2, 2 + len(STAGES))]
         for name, (expansion, filters, units, stride) in zip(self._stages, STAGES, strict=True):
             out = int(filters * width)
             self.add_sublayer(name, Stage(name, channels, out, units, stride, expansion))
             channels = out
         head = int(HEAD * width) if width > 1 else HEAD
-        self.conv9 = ConvNorm(channels, head, 1)
+        self.conv9 = ConvNorm(channels, head, 1, activation=nn.ReLU6)
         self.pool2d_avg = nn.AdaptiveAvgPool2D(1)
         self.out = nn.Linear(head, num_classes)
 
@@ -107,76 +86,56 @@ class MobileNetV2(nn.Layer):
         return self.out(flatten(self.pool2d_avg(self.conv9(x)), 1))
 
 
-RELEASED = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph"
-README = "PaddlePaddle/models release/1.6, PaddleCV/image_classification/README.md"
 # Mini pictures are 64 px: the schedule behind the packaged weights then takes minutes, not days, on two cores.
-MINI = Setup(
-    preprocess=ImagePreprocess(resize_short=64, crop=64),
+PACKAGED = replace(
+    mini_setup(),
     recipe=Recipe(epochs=1, batch_size=64, learning_rate=0.002, weight_decay=5e-4),
-    recovery=Recipe(epochs=3, batch_size=64, learning_rate=0.03, weight_decay=5e-4),
-    augment=RandomAreaCrop(area=(0.8, 1.0), aspect=(0.9, 1.1), flip=0.0),
-    made=MiniSettings(train=4096, evaluation=1000, side=64),
     # Half a network must learn again; with 4,096 pictures it learns them by heart and ends at 94 %.
     made_for_recovery=MiniSettings(train=16_384, evaluation=1000, side=64),
+    weights="mobilenetv2.safetensors",
 )
 PRETRAINING = replace(
-    MINI,
+    PACKAGED,
     recipe=Recipe(4, 64, 0.05, "trapezoid", 200, weight_decay=5e-4),
     made=MiniSettings(train=32_000),
+    weights=None,
+)
+FAMILY = Family(
+    paper="arXiv:1801.04381",
+    source="PaddlePaddle/models release/1.6; names as PaddleClas 25b65bb, model_zoo/mobilenet_v2.py",
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One width: its row in the README, its recipe there, and the counts of its network."""
-
-    suffix: str
-    width: float
-    parameters: int
-    macs: int
-    top1: float
-    top5: float
-    learning_rate: float = 0.1
-    batch_size: int = 256
-    weight_decay: float = 4e-5
-
-    def register(self, weights: str | None = None) -> ZooEntry:
-        """Add it to the zoo."""
-        recipe = Recipe(240, self.batch_size, self.learning_rate, weight_decay=self.weight_decay)
-        return register(
-            ZooEntry(
-                id=f"mobilenetv2{self.suffix}",
-                title=f"MobileNetV2 {self.width:g}x",
-                family="image_classification",
-                task="classify",
-                paper="arXiv:1801.04381",
-                licence="Apache-2.0",
-                source="PaddlePaddle/models release/1.6; names as PaddleClas 25b65bb, model_zoo/mobilenet_v2.py",
-                data="imagenet",
-                parameters=self.parameters,
-                macs=self.macs,
-                published_sizes={"num_classes": 1000},
-                build=lambda num_classes: MobileNetV2(num_classes, self.width),
-                graphs=classifier_graphs,
-                references=(
-                    Reference("ImageNet-2012 val", "top1", self.top1, "%", README),
-                    Reference("ImageNet-2012 val", "top5", self.top5, "%", README),
-                ),
-                published=Setup(
-                    preprocess=ImagePreprocess(resize_short=256, crop=224),
-                    recipe=recipe,
-                    recovery=replace(recipe, epochs=60, learning_rate=self.learning_rate / 10),
-                    weights=f"{RELEASED}/MobileNetV2{self.suffix}_pretrained.pdparams",
-                ),
-                mini=replace(MINI, weights=weights),
-                pretraining=PRETRAINING if weights else None,
-            )
-        )
+def variant(
+    suffix: str,
+    width: float,
+    parameters: int,
+    macs: int,
+    accuracy: tuple[float, float],
+    batch: int = 256,
+    learning_rate: float = 0.1,
+    weight_decay: float = 4e-5,
+    mini: Setup | None = None,
+    pretraining: Setup | None = None,
+) -> None:
+    """Register one width by its row in the README and its recipe there."""
+    FAMILY.add(
+        f"mobilenetv2{suffix}",
+        f"MobileNetV2 {width:g}x",
+        partial(MobileNetV2, width=width),
+        parameters,
+        macs,
+        accuracy,
+        Recipe(240, batch, learning_rate, weight_decay=weight_decay),
+        f"{PADDLE_CLAS}/MobileNetV2{suffix}_pretrained.pdparams",
+        mini,
+        pretraining,
+    )
 
 
-Variant("_x0_25", 0.25, 1_517_392, 30_480_864, 53.21, 76.52, weight_decay=3e-5).register()
-Variant("_x0_5", 0.5, 1_965_736, 92_271_040, 65.03, 85.72, weight_decay=3e-5).register()
-Variant("_x0_75", 0.75, 2_628_592, 186_650_528, 69.83, 89.01, learning_rate=0.045).register()
-Variant("", 1.0, 3_505_960, 313_619_328, 72.15, 90.65, batch_size=500).register("mobilenetv2.safetensors")
-Variant("_x1_5", 1.5, 6_852_712, 681_017_664, 74.12, 91.67).register()
-Variant("_x2_0", 2.0, 11_262_312, 1_188_808_448, 75.23, 92.58).register()
+variant("_x0_25", 0.25, 1_517_392, 30_480_864, (53.21, 76.52), weight_decay=3e-5)
+variant("_x0_5", 0.5, 1_965_736, 92_271_040, (65.03, 85.72), weight_decay=3e-5)
+variant("_x0_75", 0.75, 2_628_592, 186_650_528, (69.83, 89.01), learning_rate=0.045)
+variant("", 1.0, 3_505_960, 313_619_328, (72.15, 90.65), 500, mini=PACKAGED, pretraining=PRETRAINING)
+variant("_x1_5", 1.5, 6_852_712, 681_017_664, (74.12, 91.67))
+variant("_x2_0", 2.0, 11_262_312, 1_188_808_448, (75.23, 92.58))

@@ -1,0 +1,125 @@
+"""What the entries of ImageNet classifiers share: `Family.add` makes one from a line of a family's table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edge_kit.core.images import ImagePreprocess
+from edge_kit.data.augment import RandomAreaCrop
+from edge_kit.data.dataset import MiniSettings
+from edge_kit.train.recipe import Recipe
+from edge_kit.zoo.classification import classifier_graphs
+from edge_kit.zoo.entry import Reference, Setup, ZooEntry, register
+
+README = "PaddlePaddle/models release/1.6, PaddleCV/image_classification/README.md"
+PADDLE_VISION = "https://paddle-hapi.bj.bcebos.com/models"  # what paddle.vision.models loads
+PADDLE_CLAS = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph"  # what PaddleClas loads
+
+IMAGES = 1_281_167  # in ImageNet-2012's training set
+
+# Three recipes that many of the README's models share.
+STEP = Recipe(120, 256, 0.1, "step", milestones=(30, 60, 90), weight_decay=1e-4)
+COSINE = Recipe(200, 256, 0.1, weight_decay=1e-4)
+MIXED = replace(COSINE, label_smoothing=0.1, mixup=0.2)
+
+
+def mini_setup(side: int = 64, batch: int = 64, train: int = 4096, learning_rate: float = 0.05) -> Setup:
+    """Feeding and training on the mini set, from random weights.
+
+    Args:
+        side: Of the pictures and of the network's input, in pixels.
+        batch: Pictures a step.
+        train: Training pictures; a quarter as many are for evaluation, at most 1000.
+    """
+    recipe = Recipe(3, batch, learning_rate, "trapezoid", warmup_steps=20, weight_decay=5e-4)
+    return Setup(
+        preprocess=ImagePreprocess(resize_short=side, crop=side),
+        recipe=recipe,
+        recovery=replace(recipe, learning_rate=0.6 * learning_rate, schedule="cosine", warmup_steps=0),
+        augment=RandomAreaCrop(area=(0.8, 1.0), aspect=(0.9, 1.1), flip=0.0),
+        made=MiniSettings(train=train, evaluation=min(train // 4, 1000), side=side),
+    )
+
+
+def warmed_up(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe with a linear rise of the learning rate over its first epochs."""
+    return replace(recipe, warmup_steps=epochs * (IMAGES // recipe.batch_size))
+
+
+def recovery_of(recipe: Recipe) -> Recipe:
+    """How a network trained by `recipe` is trained again after pruning: 60 epochs at a tenth of the rate."""
+    rate = recipe.learning_rate / 10
+    return replace(recipe, epochs=60, learning_rate=rate, schedule="cosine", milestones=(), warmup_steps=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the classifiers of one paper share.
+
+    Attributes:
+        source: What architecture and recipes were taken from, and any difference.
+        mini: Feeding and training on the mini set, where a model has no other.
+        resize_short: The shorter side of an evaluation picture as published, in pixels.
+        crop: The network's input size as published, in pixels.
+        readme: Where the accuracies were read.
+    """
+
+    paper: str
+    source: str
+    mini: Setup = mini_setup()
+    resize_short: int = 256
+    crop: int = 224
+    readme: str = README
+
+    def add(
+        self,
+        id: str,
+        title: str,
+        build: Callable[..., Any],
+        parameters: int,
+        macs: int,
+        accuracy: tuple[float, float],
+        recipe: Recipe,
+        weights: str | None = None,
+        mini: Setup | None = None,
+        pretraining: Setup | None = None,
+    ) -> ZooEntry:
+        """Register one classifier.
+
+        Args:
+            build: Takes `num_classes`.
+            accuracy: Published top-1 and top-5 on ImageNet-2012 val, in percent.
+            weights: Address of the released parameters; their names are the network's.
+            mini: The family's where None.
+        """
+        return register(
+            ZooEntry(
+                id=id,
+                title=title,
+                family="image_classification",
+                task="classify",
+                paper=self.paper,
+                licence="Apache-2.0",
+                source=self.source,
+                data="imagenet",
+                parameters=parameters,
+                macs=macs,
+                published_sizes={"num_classes": 1000},
+                build=build,
+                graphs=classifier_graphs,
+                references=tuple(
+                    Reference("ImageNet-2012 val", metric, value, "%", self.readme)
+                    for metric, value in zip(("top1", "top5"), accuracy, strict=True)
+                ),
+                published=Setup(
+                    preprocess=ImagePreprocess(self.resize_short, self.crop),
+                    recipe=recipe,
+                    recovery=recovery_of(recipe),
+                    weights=weights,
+                ),
+                mini=mini or self.mini,
+                pretraining=pretraining,
+            )
+        )
