@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from edge_kit.pipeline.sources import model_of, open_folder, packaged_weights, s
 def base_settings(model: str, setup: str, max_bad: int) -> dict[str, Any]:
     """What every stage of a model is given; its file is part of it, as a model may come from anywhere."""
     settings: dict[str, Any] = {"id": model, "setup": setup, "max_bad": max_bad}
-    source = inspect.getsourcefile(model_of(settings).build)
+    build = model_of(settings).build
+    while isinstance(build, partial):
+        build = build.func
+    source = inspect.getsourcefile(build)
     return {**settings, "code": sha256_file(Path(source)) if source else ""}
 
 
