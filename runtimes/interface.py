@@ -184,4 +184,4 @@ def _number(data: Any, span: tuple[int, int], wanted: int, default: int) -> int:
 
 
 def _specs(rows: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(row["name"], tuple(row["shape"]), row["dtype"], row["layout"]) for row in rows)
+    return tuple(TensorSpec.from_dict(row) for row in rows)

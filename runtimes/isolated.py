@@ -268,9 +268,6 @@ def _rebuilt(kind: str, message: str) -> EdgeKitError:
 
 
 def _footprint(told: dict[str, Any]) -> Footprint:
-    specs = {
-        graph: tuple(TensorSpec(row["name"], tuple(row["shape"]), row["dtype"], row["layout"]) for row in rows)
-        for graph, rows in told.pop("inputs").items()
-    }
+    specs = {graph: tuple(TensorSpec.from_dict(row) for row in rows) for graph, rows in told.pop("inputs").items()}
     outputs = {graph: tuple(names) for graph, names in told.pop("outputs").items()}
     return Footprint(inputs=specs, outputs=outputs, **told)

@@ -123,7 +123,7 @@ class Worker:
         declared = request["inputs"].get(graph)
         if declared is None:
             return self._sessions[graph].inputs
-        return tuple(TensorSpec(row["name"], tuple(row["shape"]), row["dtype"], row["layout"]) for row in declared)
+        return tuple(TensorSpec.from_dict(row) for row in declared)
 
     def _random_feeds(self, request: dict[str, Any]) -> tuple[dict[str, dict[str, Array]], int]:
         shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}

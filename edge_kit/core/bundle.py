@@ -193,10 +193,7 @@ def _read_manifest(document: dict[str, Any]) -> Manifest:
     for place in (file for named in (*graphs.values(), paddle) for file in named.values()):
         if Path(place).is_absolute() or ".." in Path(place).parts:
             raise ValueError(f"graph {place!r} lies outside the bundle")
-    inputs = {
-        name: tuple(TensorSpec(t["name"], tuple(t["shape"]), t["dtype"], t["layout"]) for t in tensors)
-        for name, tensors in document["inputs"].items()
-    }
+    inputs = {name: tuple(TensorSpec.from_dict(t) for t in tensors) for name, tensors in document["inputs"].items()}
     return Manifest(
         id=document["id"],
         title=document["title"],

@@ -37,6 +37,11 @@ class TensorSpec:
     dtype: str = "float32"
     layout: str = ""
 
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> TensorSpec:
+        """Read back what `dataclasses.asdict` gave, from JSON too."""
+        return cls(row["name"], tuple(row["shape"]), row["dtype"], row["layout"])
+
     def with_batch(self, batch: int) -> tuple[int, ...]:
         """The shape with every symbolic axis named `N` set to `batch`.
 
