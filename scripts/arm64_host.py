@@ -36,7 +36,7 @@ class Arm64:
 
     def start(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a worker; files have the same paths there as here."""
-        root = self._root()
+        root = self.root()
         python = str(root / "usr/bin/python3.11")
         paths = os.pathsep.join(str(path) for path in (ROOT, self.folder / "site"))
         return subprocess.Popen(
@@ -49,7 +49,7 @@ class Arm64:
             stderr=errors,
         )
 
-    def _root(self) -> Path:
+    def root(self) -> Path:
         """The same files with a /proc/cpuinfo of this processor: qemu would show that of the host."""
         root = self.folder / self.cpu
         (root / "proc").mkdir(parents=True, exist_ok=True)

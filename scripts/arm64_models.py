@@ -26,12 +26,16 @@ def make(folder: Path, count: int) -> None:
     from tests.pipeline import stock_chain  # imports Paddle
 
     with tempfile.TemporaryDirectory() as made:
-        make_mini(Path(made), MiniSettings(CALIBRATION[0], count, SIDE), lambda done, total: None)
+        make_mini(Path(made), MiniSettings(CALIBRATION[0], count, SIDE), _silent)
         prepare = ImagePreprocess(resize_short=SIDE, crop=SIDE)
         dataset = ImageNetFolder(Path(made), prepare, OpenOptions("mini-imagenet", published=False))
         stock_chain.make(folder, [{"image": batch["image"]} for batch in dataset.calibration_batches(*CALIBRATION)])
         (batch,) = dataset.eval_batches(count)
         np.savez(folder / PICTURES, image=batch["image"], label=batch["label"])
+
+
+def _silent(done: int, total: int, note: str = "") -> None:
+    pass
 
 
 if __name__ == "__main__":
