@@ -124,7 +124,6 @@ def _quantize_with_nncf(folder: Path, batches: list[dict[str, Array]]) -> None:
 
         nncf.set_log_level(logging.ERROR)
         model = openvino.Core().read_model(str(folder / FP32))
-        model.reshape({"image": [1, 3, SIDE, SIDE]})
         singles = [picture[None] for batch in batches for picture in batch["image"]]
         quantized = nncf.quantize(model, nncf.Dataset(singles), subset_size=len(singles))
         openvino.save_model(quantized, str(folder / NNCF), compress_to_fp16=False)
