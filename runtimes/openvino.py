@@ -1,4 +1,4 @@
-"""OpenVINO. It reads ONNX itself; `gpu` means a graphics processor of Intel's."""
+"""OpenVINO. It reads ONNX itself, and its own IR (`.xml`); `gpu` means a graphics processor of Intel's."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from statistics import median
 from typing import Any
 
 from edge_kit.core.errors import BadData, UsageError
-from edge_kit.core.tensors import Array, Tensors
+from edge_kit.core.tensors import Array, Tensors, TensorSpec
 from runtimes.faults import check_load, import_engine, one_line
-from runtimes.inputs import InputCheck
+from runtimes.inputs import InputCheck, name_axes
 from runtimes.interface import Interface, read_interface
 from runtimes.protocol import OperatorTime
 
 PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 TELEMETRY = "openvino_telemetry"
+IR = ".xml"
+"""The suffix of OpenVINO's own form of a graph; its weights lie beside it in a `.bin`."""
+
+DTYPES = {"boolean": "bool", "f16": "float16", "f32": "float32", "f64": "float64"} | {
+    f"{short}{bits}": f"{kind}{bits}" for short, kind in (("i", "int"), ("u", "uint")) for bits in (8, 16, 32, 64)
+}
+"""NumPy's names of OpenVINO's element types; NumPy has none for the others."""
 
 
 class OpenVinoSession:
@@ -67,7 +74,7 @@ class OpenVinoRuntime:
     name = "openvino"
 
     def __init__(self) -> None:
-        with _no_telemetry():
+        with no_telemetry():
             self._ov = import_engine("openvino", "openvino", "openvino")
         self._core: Any = None  # made on first use, as it looks for devices
 
@@ -76,7 +83,7 @@ class OpenVinoRuntime:
         return str(self._ov.get_version()).split("-")[0]
 
     def load(self, graph: Path, *, threads: int = 1, device: str = "cpu") -> OpenVinoSession:
-        """Load one ONNX file."""
+        """Load one ONNX file, or an IR whose `.bin` lies beside it."""
         check_load(self.name, graph, threads, device, ("cpu", "gpu"))
         return OpenVinoSession(*self._compile(graph, threads, device, {}))
 
@@ -101,13 +108,14 @@ class OpenVinoRuntime:
         )
 
     def _compile(self, graph: Path, threads: int, device: str, more: dict[str, Any]) -> tuple[Any, Any, Interface]:
-        interface = read_interface(graph)
+        known = None if graph.suffix == IR else read_interface(graph)
         core = self._started()
         target = self._device(device)
         try:
             # Asked for by name: read_model tries every front-end in turn, and some print.
-            frontend = self._ov.frontend.FrontEndManager().load_by_framework("onnx")
+            frontend = self._ov.frontend.FrontEndManager().load_by_framework("onnx" if known else "ir")
             model = frontend.convert(frontend.load(str(graph)))
+            interface = known or _interface(model)
             _refuse_wrong(model)
             compiled = core.compile_model(model, target, _options(threads, device) | more)
         except BadData:
@@ -133,7 +141,7 @@ class OpenVinoRuntime:
 
 
 @contextmanager
-def _no_telemetry() -> Iterator[None]:
+def no_telemetry() -> Iterator[None]:
     """Hide the package through which `import openvino` sends an event to a server and writes to the home folder."""
     kept = sys.modules.get(TELEMETRY)
     sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # so that importing it fails; openvino has a stub for that
@@ -144,6 +152,25 @@ def _no_telemetry() -> Iterator[None]:
             del sys.modules[TELEMETRY]
         else:
             sys.modules[TELEMETRY] = kept
+
+
+def _interface(model: Any) -> Interface:
+    """What an IR takes and gives, which has no names for open axes."""
+    if not model.outputs:
+        raise BadData("an IR without outputs; nothing can be asked of it")
+    operators = sorted({str(node.get_type_name()) for node in model.get_ops()})
+    return Interface(
+        tuple(_spec(port) for port in model.inputs), tuple(_spec(port) for port in model.outputs), tuple(operators)
+    )
+
+
+def _spec(port: Any) -> TensorSpec:
+    name, kind = port.get_any_name(), port.get_element_type().get_type_name()
+    if kind not in DTYPES:
+        raise BadData(f"{name!r} is {kind} in OpenVINO, which NumPy does not have")
+    rank = port.get_partial_shape()
+    axes = [axis.get_length() if axis.is_static else None for axis in rank] if rank.rank.is_static else []
+    return TensorSpec(name, name_axes(name, axes), DTYPES[kind])
 
 
 def _refuse_wrong(model: Any) -> None:

@@ -13,7 +13,7 @@ from compress.prune.reshape import fit_to_weights
 from compress.quantize.ptq import PtqSettings, quantize_static
 from convert.export import canonicalise, export_paddle, paddle_to_onnx
 from convert.lower import lower
-from edge_kit.core.tensors import MAIN
+from edge_kit.core.tensors import MAIN, Array
 from edge_kit.core.weights import load_weights
 from edge_kit.pipeline.sources import packaged_weights
 from edge_kit.zoo import MODELS, load_all
@@ -22,7 +22,8 @@ from runtimes.targets import TARGETS
 CLASSES = 10
 
 
-def make(folder: Path) -> None:
+def make(folder: Path, batches: list[dict[str, Array]] | None = None) -> None:
+    """Write every version; calibrated on noise where no batches are given."""
     load_all()
     entry = MODELS.get("mobilenetv2")
     spec = entry.graphs(entry.mini.preprocess)[MAIN]
@@ -30,7 +31,8 @@ def make(folder: Path) -> None:
     weights = packaged_weights("mobilenetv2.safetensors")
     assert weights is not None
     fit_to_weights(net, load_weights(weights))
-    batches = [{"image": np.random.default_rng(0).standard_normal(spec.inputs[0].with_batch(4)).astype("float32")}]
+    noise = np.random.default_rng(0).standard_normal(spec.inputs[0].with_batch(4)).astype("float32")
+    batches = batches or [{"image": noise}]
     export_paddle(net, spec, folder / "float")
     paddle_to_onnx(folder / "float", folder / "converted.onnx", spec)
     canonicalise(folder / "converted.onnx", folder / "fp32.onnx")

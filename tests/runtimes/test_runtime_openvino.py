@@ -147,3 +147,30 @@ def test_operators_are_timed_in_the_order_of_execution(tmp_path: Path) -> None:
     assert convolution.name.startswith("Conv.0")
     assert convolution.precision == "fp32"
     assert convolution.place and convolution.ms > 0
+
+
+def write_ir(graph: Path) -> Path:
+    """The same graph in OpenVINO's own form."""
+    import openvino
+
+    form = graph.with_suffix(".xml")
+    openvino.save_model(openvino.convert_model(graph), form, compress_to_fp16=False)
+    return form
+
+
+def test_its_own_form_is_read_as_the_onnx_graph_is(write_graph: WriteGraph) -> None:
+    graph = write_graph()
+    onnx_session, session = (OpenVinoRuntime().load(path) for path in (graph, write_ir(graph)))
+    assert session.inputs == onnx_session.inputs
+    assert session.outputs == ("y",)
+    given = {"x": np.array([[1, 2, 3]], np.float32)}
+    np.testing.assert_array_equal(session.run(given)["y"], onnx_session.run(given)["y"])
+
+
+def test_a_broken_form_of_its_own_is_one_line(write_graph: WriteGraph) -> None:
+    form = write_ir(write_graph())
+    for broken in ("<net", '<?xml version="1.0"?><net name="a" version="11"></net>', form.read_text()[:900]):
+        form.write_text(broken)
+        with pytest.raises(BadData, match="openvino|an IR without outputs") as caught:
+            OpenVinoRuntime().load(form)
+        assert "\n" not in str(caught.value)

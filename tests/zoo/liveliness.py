@@ -1,5 +1,7 @@
 """Networks with random weights whose outputs depend on their inputs, so that comparing them says something."""
 
+from typing import Any
+
 import numpy as np
 import paddle
 from paddle import nn
@@ -28,6 +30,6 @@ def lively(net: nn.Layer, side: int = 64) -> nn.Layer:
     return net
 
 
-def differs(logits: np.ndarray) -> bool:
+def differs(logits: np.ndarray[Any, Any]) -> bool:
     """Whether the first two samples got different answers, far beyond rounding."""
     return bool(np.abs(logits[0] - logits[1]).max() > 1e-2 * np.abs(logits).max())

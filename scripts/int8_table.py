@@ -1,0 +1,270 @@
+"""The claims of INT8 as a table, all models of a network timed in turn in one run; see `scripts/int8-table`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edge_kit.core.errors import CheckError, EdgeKitError, unknown_name
+from edge_kit.core.tensors import MAIN, Array
+from edge_kit.report.bench import bench_progress
+from runtimes.bench import BenchSettings, BenchTarget, Progress, loaded
+from runtimes.compare import SMALLEST, compare
+from runtimes.conditions import noise
+from runtimes.faults import one_line
+from runtimes.isolated import Isolated
+from runtimes.targets import cpu_name, this_machine
+from runtimes.timing import TimingPlan, interleave
+from scripts.int8_rivals import FP32, NNCF, ORT_QDQ, ORT_QOPERATOR, OURS, SIDE, pictures
+
+# At most so much of FP32's time, of its size, and of the time of the best that the engine's own quantizer makes.
+OF_FP32 = {"mobilenetv1": 0.59, "mobilenetv2": 0.69, "resnet50": 0.52}
+OF_SIZE = 0.26
+OF_RIVAL = 1.0
+
+Kind = tuple[str, str]
+"""Engine and model."""
+
+Noise = tuple[str, ...]
+
+PICTURES = 64
+PICTURES_SEED = 7  # none that a quantizer saw
+MARK = {"ok": "[green]ok[/green]", "even": "[yellow]even[/yellow]", "short": "[red]short[/red]"}
+FILES = (
+    ("onnx", "fp32", FP32),
+    ("onnx", "ours", OURS),
+    ("onnx", "quantize_static QDQ", ORT_QDQ),
+    ("onnx", "quantize_static QOperator", ORT_QOPERATOR),
+    ("openvino", "fp32", FP32),
+    ("openvino", "ours", OURS),
+    ("openvino", "nncf", NNCF),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One measured thing over another, with its 95 % interval; sizes have none."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def text(self) -> str:
+        """For a cell of a table."""
+        exact = self.low == self.high
+        return f"{self.value:.4f}" if exact else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model on one engine.
+
+    Attributes:
+        to_fp32: Its p50 over that of FP32 on the same engine.
+        agreement: Share of the pictures on which its top-1 is that of FP32 on ONNX Runtime.
+    """
+
+    network: str
+    runtime: str
+    model: str
+    p50_ms: float
+    size_bytes: int
+    to_fp32: Ratio
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim about ours.
+
+    Attributes:
+        state: `ok`; `even` where it lies above the limit by less than can be told; else `short`.
+    """
+
+    network: str
+    what: str
+    ratio: Ratio
+    limit: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All of it; `noise` is empty where the machine was quiet."""
+
+    target: str
+    cpu: str
+    plan: TimingPlan
+    rows: tuple[Row, ...]
+    claims: tuple[Claim, ...]
+    noise: tuple[str, ...]
+
+
+def claim(network: str, what: str, ratio: Ratio, limit: float) -> Claim:
+    """Hold a ratio to its limit."""
+    within_noise = ratio.low < ratio.high and (ratio.low <= limit or ratio.value < limit * (1 + SMALLEST))
+    state = "ok" if ratio.value <= limit else "even" if within_noise else "short"
+    return Claim(network, what, ratio, limit, state)
+
+
+def make_files(network: str, folder: Path, again: bool) -> None:
+    """Make every model of a network in a process of its own, unless they lie there."""
+    wanted = {name for _, _, name in FILES}
+    if not again and wanted <= {path.name for path in folder.glob("*")}:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "scripts.int8_rivals", network, this_machine().name, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise EdgeKitError(f"cannot make the models of {network!r} (exit code {done.returncode}): {one_line(said)}")
+
+
+def bench_targets(network: str, folder: Path) -> list[BenchTarget]:
+    """Every model on its engine; all of one network in turn."""
+    return [
+        BenchTarget.of_graph(
+            f"{network} {model}",
+            folder / name,
+            files=tuple(folder.glob(f"{Path(name).stem}.bin")),  # the weights of an IR
+            group=network,
+            runtime=runtime,
+        )
+        for runtime, model, name in FILES
+    ]
+
+
+def measure(network: str, folder: Path, plan: TimingPlan, progress: Progress) -> tuple[list[Row], list[Claim], Noise]:
+    """Time every model of a network in turn, and compare what it answers."""
+    targets = bench_targets(network, folder)
+    with loaded(targets, BenchSettings(plan), progress) as (processes, _):
+        first = next(iter(processes.values()))
+        before = first.conditions()
+        timers = {name: process.time for name, process in processes.items()}
+        times = interleave(timers, plan, lambda done, total: progress(f"timing {network}", done, total))
+        found = noise(before, first.conditions(), 1)
+        answers = {name: top1(process) for name, process in processes.items()}
+
+    def ratio(a: BenchTarget, b: BenchTarget) -> Ratio:
+        verdict = compare(a.label, times[a.label], b.label, times[b.label])
+        return Ratio(verdict.ratio, verdict.low, verdict.high)
+
+    by_kind = {(runtime, model): target for (runtime, model, _), target in zip(FILES, targets, strict=True)}
+    reference = answers[by_kind["onnx", "fp32"].label]
+    rows = [
+        Row(
+            network,
+            runtime,
+            model,
+            float(np.median(times[target.label])),
+            sum(path.stat().st_size for path in (*target.graphs.values(), *target.files)),
+            ratio(target, by_kind[runtime, "fp32"]),
+            float((answers[target.label] == reference).mean()),
+        )
+        for (runtime, model), target in by_kind.items()
+    ]
+    return rows, claims_of(network, rows, lambda a, b: ratio(by_kind[a], by_kind[b])), found
+
+
+def top1(process: Isolated) -> Array:
+    """The class that a model gives each picture, (64,)."""
+    singles = (process.run(MAIN, {"image": picture[None]}) for picture in pictures(PICTURES, PICTURES_SEED))
+    return np.array([int(next(iter(outputs.values())).argmax()) for outputs in singles])
+
+
+def claims_of(network: str, rows: Sequence[Row], ratio: Callable[[Kind, Kind], Ratio]) -> list[Claim]:
+    """What is claimed of ours, held to its limits."""
+    found = {(row.runtime, row.model): row for row in rows}
+    ours, full = found["onnx", "ours"], found["onnx", "fp32"]
+    rivals = [row for row in rows if row.runtime == "onnx" and row.model not in ("ours", "fp32")]
+    best = min(rivals, key=lambda row: row.p50_ms)
+    size = ours.size_bytes / full.size_bytes
+    return [
+        claim(network, "time of fp32", ours.to_fp32, OF_FP32[network]),
+        claim(network, "size of fp32", Ratio(size, size, size), OF_SIZE),
+        claim(network, f"time of {best.model}", ratio(("onnx", "ours"), ("onnx", best.model)), OF_RIVAL),
+        claim(network, "time of nncf, both on openvino", ratio(("openvino", "ours"), ("openvino", "nncf")), OF_RIVAL),
+    ]
+
+
+def print_report(report: Report) -> None:
+    """A row a model, then a row a claim, then the conditions."""
+    console = Console()
+    for network in dict.fromkeys(row.network for row in report.rows):
+        models = Table(title=network)
+        for column in ("engine", "model", "p50 ms", "of fp32", "size MB", "top-1 as fp32"):
+            models.add_column(column, justify="left" if column in ("engine", "model") else "right")
+        for row in (row for row in report.rows if row.network == network):
+            size, agreement = f"{row.size_bytes / 1e6:.3f}", f"{100 * row.agreement:.0f} %"
+            models.add_row(row.runtime, row.model, f"{row.p50_ms:.3f}", row.to_fp32.text, size, agreement)
+        console.print(models)
+    claims = Table(title="what is claimed of ours")
+    for column in ("network", "ours over", "ratio", "limit", ""):
+        claims.add_column(column, justify="right" if column in ("ratio", "limit") else "left")
+    for one in report.claims:
+        claims.add_row(one.network, one.what, one.ratio.text, f"<= {one.limit:.2f}", MARK[one.state])
+    console.print(claims)
+    plan = report.plan
+    console.print(
+        f"target {report.target} on {report.cpu}; one thread, batch 1, {SIDE} x {SIDE}, random weights, whose "
+        f"classes lie close; at least {plan.repeats} timed calls and {plan.seconds:g} s each, in turn; agreement on "
+        f"{PICTURES} made-up pictures; even: above the limit by less than can be told",
+        style="dim",
+        highlight=False,
+    )
+    for line in report.noise:
+        console.print(f"noisy, so ratios are not to be trusted: {line}", style="yellow", highlight=False)
+
+
+def main(
+    networks: Annotated[list[str] | None, typer.Argument(help="Of the zoo.", show_default=", ".join(OF_FP32))] = None,
+    repeats: Annotated[int, typer.Option(help="Calls timed, at least.")] = 100,
+    seconds: Annotated[float, typer.Option(help="Time each model for at least so long.")] = 3.0,
+    keep: Annotated[Path | None, typer.Option(help="Keep the models here, and take those that lie there.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare INT8 as we lower it with FP32, ONNX Runtime's own quantizer and NNCF; exit with 3 if a claim is short."""
+    plan = TimingPlan(warmup=10, repeats=repeats, seconds=seconds)
+    rows: list[Row] = []
+    claims: list[Claim] = []
+    noises: list[str] = []
+    with tempfile.TemporaryDirectory() as made, bench_progress() as progress:
+        for network in networks or OF_FP32:
+            if network not in OF_FP32:
+                raise unknown_name("network", network, OF_FP32)
+            progress(f"making {network}", 0, 1)
+            folder = (keep or Path(made)) / network
+            make_files(network, folder, again=keep is None)
+            more_rows, more_claims, found = measure(network, folder, plan, progress)
+            rows += more_rows
+            claims += more_claims
+            noises += found
+    report = Report(this_machine().name, cpu_name(), plan, tuple(rows), tuple(claims), tuple(dict.fromkeys(noises)))
+    if as_json:
+        print(json.dumps(asdict(report), indent=2))
+    else:
+        print_report(report)
+    if any(one.state == "short" for one in claims):
+        raise CheckError("a claim is short of its limit; see the table")
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
+    try:
+        app()
+    except EdgeKitError as fault:
+        print(f"int8-table: {fault}", file=sys.stderr)
+        sys.exit(fault.exit_code)

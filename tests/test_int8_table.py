@@ -1,0 +1,43 @@
+"""The arithmetic of `scripts/int8-table`; its measurements are a long check of their own."""
+
+import numpy as np
+
+from scripts.int8_rivals import SIDE, pictures
+from scripts.int8_table import OF_FP32, Ratio, Row, claim, claims_of
+
+
+def test_a_claim_is_short_only_where_noise_cannot_explain_it() -> None:
+    assert claim("n", "time", Ratio(0.98, 0.9, 1.1), 1.0).state == "ok"
+    assert claim("n", "time", Ratio(1.05, 0.99, 1.11), 1.0).state == "even"
+    assert claim("n", "time", Ratio(1.005, 1.004, 1.006), 1.0).state == "even"
+    assert claim("n", "time", Ratio(1.05, 1.02, 1.08), 1.0).state == "short"
+
+
+def test_a_size_is_exact_and_gets_no_leave() -> None:
+    assert claim("n", "size", Ratio(0.2601, 0.2601, 0.2601), 0.26).state == "short"
+    assert claim("n", "size", Ratio(0.26, 0.26, 0.26), 0.26).state == "ok"
+
+
+def test_ours_is_held_against_the_faster_of_the_two_forms_that_onnx_runtime_writes() -> None:
+    times = {("onnx", "fp32"): 10.0, ("onnx", "ours"): 4.0, ("onnx", "slow form"): 6.0, ("onnx", "fast form"): 5.0}
+    times |= {("openvino", "fp32"): 10.0, ("openvino", "ours"): 3.0, ("openvino", "nncf"): 4.0}
+    rows = [
+        Row("mobilenetv2", runtime, model, ms, 100 if model == "fp32" else 25, Ratio(ms / 10, 0.0, 1.0), 1.0)
+        for (runtime, model), ms in times.items()
+    ]
+    claims = claims_of("mobilenetv2", rows, lambda a, b: Ratio(times[a] / times[b], 0.0, 2.0))
+    assert [(one.what, one.ratio.value, one.limit) for one in claims] == [
+        ("time of fp32", 0.4, OF_FP32["mobilenetv2"]),
+        ("size of fp32", 0.25, 0.26),
+        ("time of fast form", 0.8, 1.0),
+        ("time of nncf, both on openvino", 0.75, 1.0),
+    ]
+
+
+def test_made_up_pictures_are_the_same_every_time_and_differ_in_more_than_noise() -> None:
+    made = pictures(2, seed=3)
+    np.testing.assert_array_equal(made, pictures(2, seed=3))
+    assert made.shape == (2, 3, SIDE, SIDE)
+    assert abs(made.std() - 1) < 1e-4
+    blots = made.reshape(2, 3, 7, 32, 7, 32).mean(axis=(3, 5))
+    assert blots.std() > 0.3  # noise of single pixels would leave 1/32
