@@ -97,6 +97,7 @@ class OnnxRuntime:
 
     def __init__(self) -> None:
         self._ort = import_engine("onnx", "onnxruntime", "onnx")
+        self._ort.disable_telemetry_events()  # some builds report what they load
 
     def version(self) -> str:
         """Version of onnxruntime."""
