@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -66,13 +67,21 @@ class BenchTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """Operators that ran in one place in one precision, as the engine calls them; empty where it does not say."""
+
+    place: str
+    precision: str
+    operators: int
+
+
+@dataclass(frozen=True, slots=True)
 class BenchRow:
     """What was measured of one target; see `runtimes.isolated.Footprint` for the loading.
 
     Attributes:
         throughput: Samples a second, from the mean of all calls.
-        placement: Operators by `place kind-of-precision`, as in `CPUExecutionProvider int8`; None where the
-            runtime cannot tell.
+        placement: How many operators ran where; None where the runtime cannot tell.
         preprocess_ms: Making a 640 x 480 picture the input, which `latency` does not count; None where the
             model takes no pictures, or OpenCV is not there.
     """
@@ -86,7 +95,7 @@ class BenchRow:
     load_ms: float
     first_ms: float
     throughput: float
-    placement: dict[str, int] | None
+    placement: tuple[Placed, ...] | None
     preprocess_ms: float | None = None
 
 
@@ -295,10 +304,10 @@ def _row(
     )
 
 
-def placement(operators: Sequence[OperatorTime]) -> dict[str, int]:
+def placement(operators: Sequence[OperatorTime]) -> tuple[Placed, ...]:
     """How many operators ran where, in which precision; the most first."""
-    places = [f"{one.place} {one.precision}".strip() or "not told" for one in operators]
-    return dict(sorted(((place, places.count(place)) for place in set(places)), key=lambda one: (-one[1], one[0])))
+    counted = Counter((one.place, one.precision) for one in operators)
+    return tuple(Placed(place, precision, count) for (place, precision), count in counted.most_common())
 
 
 def _check_labels(targets: Sequence[BenchTarget]) -> None:

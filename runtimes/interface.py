@@ -80,6 +80,8 @@ def read_interface(graph: Path) -> Interface:
     try:
         with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _interface(data)
+    except BadData as fault:
+        raise BadData(f"{str(graph)!r} cannot be used: {fault}") from None
     except ValueError as fault:  # what `_Malformed` and UnicodeDecodeError are, too
         raise BadData(f"{str(graph)!r} is not an ONNX graph or is cut short") from fault
 
@@ -97,12 +99,23 @@ def _interface(data: Any) -> Interface:
         if field in values:
             values[field].append((start, stop))
     constants = {_text(data, span, 8) for span in values[5]}  # GraphProto.initializer, TensorProto.name
+    for span in values[5]:
+        _check_place(data, span)
     inputs = [_spec(data, span) for span in values[11]]
     return Interface(
         tuple(spec for spec in inputs if spec.name not in constants),
         tuple(_spec(data, span) for span in values[12]),
         tuple(sorted({_text(data, span, 4) for span in values[1]})),  # NodeProto.op_type
     )
+
+
+def _check_place(data: Any, span: tuple[int, int]) -> None:
+    """Refuse weights that lie outside the folder of the graph; not every engine does."""
+    for entry in _messages(data, *span, 13):  # TensorProto.external_data
+        if _text(data, entry, 1) == "location":
+            place = Path(_text(data, entry, 2))
+            if place.is_absolute() or ".." in place.parts:
+                raise BadData(f"weight {_text(data, span, 8)!r} lies outside the folder of its graph: {str(place)!r}")
 
 
 def _spec(data: Any, span: tuple[int, int]) -> TensorSpec:

@@ -19,7 +19,7 @@ from runtimes.endurance import Camera, Curve
 from runtimes.registry import ONNX, installed_runtimes, reads
 from runtimes.timing import TimingPlan
 
-ALL = "all"
+ALL, FIRST = "all", "onnx"
 PADDLE_PROGRAMS = (".pdmodel", ".json")
 
 
@@ -51,9 +51,13 @@ def plan_of(
 
 
 def runtimes_of(text: str) -> tuple[str, ...]:
-    """`onnx`, `onnx,ncnn` or `all`: those that are installed, without the one that computes nothing."""
+    """`onnx`, `onnx,ncnn` or `all`: those that are installed, without the one that computes nothing.
+
+    The first is the one that the others are compared with: ONNX Runtime, where it is there.
+    """
     if text == ALL:
-        return tuple(runtime.name for runtime in installed_runtimes() if runtime.name != "null")
+        names = [runtime.name for runtime in installed_runtimes() if runtime.name != "null"]
+        return tuple(sorted(names, key=lambda name: (name != FIRST, name)))
     return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
 
 

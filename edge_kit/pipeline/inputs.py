@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,30 @@ from edge_kit.pipeline.sources import model_of, open_folder, packaged_weights, s
 def base_settings(model: str, setup: str, max_bad: int) -> dict[str, Any]:
     """What every stage of a model is given; its file is part of it, as a model may come from anywhere."""
     settings: dict[str, Any] = {"id": model, "setup": setup, "max_bad": max_bad}
-    source = inspect.getsourcefile(model_of(settings).build)
-    return {**settings, "code": sha256_file(Path(source)) if source else ""}
+    return {**settings, "code": code_digest(model_of(settings).build)}
+
+
+def code_digest(build: Callable[..., Any]) -> str:
+    """Changes when the network may change.
+
+    It covers the file that defines `build`, the files of its package that this one takes something from by name, and
+    the arguments of a `functools.partial`.
+    """
+    function: Any = build
+    given = ""
+    if isinstance(build, partial):
+        arguments = (*build.args, *(part for pair in sorted(build.keywords.items()) for part in pair))
+        # A function's own text holds its address, which is another in every process.
+        function, given = build.func, repr([getattr(one, "__qualname__", one) for one in arguments])
+    module = sys.modules[function.__module__]
+    taken = {str(getattr(value, "__module__", "")) for value in vars(module).values()}
+    beside = f"{module.__package__}."  # "." for a lone file, which no module's name starts with
+    names = {module.__name__, *(name for name in taken if name.startswith(beside))}
+    digest = hashlib.sha256(given.encode())
+    for name in sorted(names):
+        source = getattr(sys.modules.get(name), "__file__", None)
+        digest.update(sha256_file(Path(source)).encode() if source else b"")
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,12 +11,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from runtimes.bench import BenchReport, BenchRow
+from runtimes.bench import BenchReport, BenchRow, Placed
 from runtimes.endurance import Camera, Curve
 from runtimes.protocol import OperatorTime
 
 SHOWN_OPERATORS = 15
 BAR = 30
+PROVIDER = "ExecutionProvider"
 LEVELS = "▁▂▃▄▅▆▇█"
 
 
@@ -75,11 +77,16 @@ def _print_rows(console: Console, rows: Sequence[BenchRow]) -> None:
     console.print(table)
 
 
-def _ran_as(placement: dict[str, int] | None) -> str:
+def _ran_as(placement: Sequence[Placed] | None) -> str:
+    """Operators by precision; by execution provider too where there are several, as on a GPU that leaves some out."""
     if placement is None:
         return "not told"
-    short = (place.replace("ExecutionProvider", "") for place in placement)
-    return ", ".join(f"{count} {place}" for place, count in zip(short, placement.values(), strict=True))
+    providers = {one.place for one in placement if one.place.endswith(PROVIDER)}
+    counted: Counter[str] = Counter()
+    for one in placement:
+        where = f" on {one.place.removesuffix(PROVIDER)}" if len(providers) > 1 else ""
+        counted[f"{one.precision or 'operators'}{where}"] += one.operators
+    return ", ".join(f"{count} {what}" for what, count in counted.most_common())
 
 
 def _print_conditions(console: Console, report: BenchReport) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from edge_kit.core.errors import EdgeKitError
+from edge_kit.pipeline.inputs import base_settings
 from edge_kit.pipeline.sources import download_file
+from edge_kit.zoo import MODELS, load_all
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -54,3 +56,10 @@ def test_a_missing_file_is_one_line_that_says_what_to_do(address: str, tmp_path:
 def test_no_network_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(EdgeKitError, match="cannot download .*refused"):
         download_file("http://127.0.0.1:9/x", tmp_path / "out", lambda done, total, note="": None)
+
+
+@pytest.mark.parametrize("setup", ["published", "mini"])
+def test_every_model_of_the_zoo_has_settings_that_name_its_code(setup: str) -> None:
+    load_all()
+    for entry in MODELS:
+        assert len(base_settings(entry.id, setup, 0)["code"]) == 64, entry.id

@@ -42,7 +42,7 @@ def onnx_files(folder: Path) -> dict[str, Path]:
 
 def _scaled(weight: np.ndarray | TensorProto) -> bytes:
     tensor = weight if isinstance(weight, TensorProto) else onnx.numpy_helper.from_array(weight, "w")
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", "m"]) for name in "xy"]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in "xy"]
     graph = helper.make_graph([helper.make_node("Mul", ["x", "w"], ["y"])], "g", values[:1], values[1:], [tensor])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
     return bytes(model.SerializeToString())

@@ -14,7 +14,7 @@ from edge_kit.core.errors import BadData, MissingDependency
 from edge_kit.core.workspace import Workspace
 from runtimes.conversion import own_form
 from runtimes.protocol import Runtime, Session
-from runtimes.registry import get_runtime, runtime_names
+from runtimes.registry import get_runtime, reads, runtime_names
 from tests.runtimes.graphs import CASES, Build, Case
 
 pytest.importorskip("onnxruntime")
@@ -28,7 +28,7 @@ NO_INT8 = {
     "mnn": "^MNN's converter does not read quantized ONNX graphs; give it the FP32 graph of",
     "ncnn": "^ncnn runs the FP32 graphs, and .* is quantized$",
 }
-NAMES = [name for name in runtime_names() if name not in ("null", "onnx")]
+NAMES = [name for name in runtime_names() if ".onnx" in reads(name) and name not in ("null", "onnx")]
 
 
 @pytest.fixture(params=NAMES)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from math import prod
+from typing import NamedTuple
 from unittest.mock import patch
 
 import paddle
+from paddle.nn.layer.norm import _BatchNormBase
 
 from compress.prune.macs import count_macs
 from edge_kit.zoo import MODELS
@@ -16,9 +18,17 @@ from edge_kit.zoo import MODELS
 FEED_FORWARD = {"image_classification"}  # families whose networks Paddle can build from shapes alone
 
 
+class Count(NamedTuple):
+    """Of one sample at the published sizes."""
+
+    parameters: int
+    macs: int
+    normalised: int  # values that batch norms give out
+
+
 @cache
-def counted(model: str, only_shapes: bool | None = None) -> tuple[int, int]:
-    """Trainable parameters and multiply-accumulates at the published sizes.
+def counted(model: str, only_shapes: bool | None = None) -> Count:
+    """Count a network of the zoo.
 
     Args:
         only_shapes: Build a static program that is never run: VGG19 then takes 0.1 s instead of 5.
@@ -28,10 +38,17 @@ def counted(model: str, only_shapes: bool | None = None) -> tuple[int, int]:
     with static_program() if static else nullcontext():
         net = entry.build(**entry.published_sizes)
         parameters = sum(prod(p.shape) for p in net.parameters() if not p.stop_gradient)
-        macs = 0
+        macs, normalised = 0, [0]
+
+        def add(layer: paddle.nn.Layer, inputs: object, output: paddle.Tensor) -> None:
+            normalised[0] += prod(output.shape)
+
+        for layer in net.sublayers():
+            if isinstance(layer, _BatchNormBase):
+                layer.register_forward_post_hook(add)
         for spec in entry.graphs(entry.published.preprocess).values():
             macs += count_macs(spec.part(net), {tensor.name: tensor.with_batch(1) for tensor in spec.inputs})
-    return parameters, macs
+    return Count(parameters, macs, normalised[0])
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Every image classifier gives what its reference gives, in Paddle and as ONNX."""
 
+import csv
 from importlib import import_module
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from edge_kit.core.tensors import random_inputs
 from edge_kit.train.inference import layer_run
 from edge_kit.zoo import MODELS, ZooEntry, load_all
 from runtimes.registry import get_runtime
-from tests.zoo.counting import static_program
+from tests.zoo.counting import counted, static_program
 from tests.zoo.liveliness import differs, lively
 
 load_all()
+FLOPS = Path(__file__).parent / "published_flops.tsv"
 WIDTHS = ("x0_25", "x0_33", "x0_5", "x1_0", "x1_5", "x2_0")
 CLASSIFIERS = [entry for entry in MODELS if entry.task == "classify" and entry.family == "image_classification"]
 # Computed in every run of the tests; the others in the slow ones, where VGG19 alone writes 600 MB four times.
@@ -32,6 +34,15 @@ LIGHT = {
 COMPUTED = [
     pytest.param(entry, id=entry.id, marks=() if entry.id in LIGHT else pytest.mark.slow) for entry in CLASSIFIERS
 ]
+
+
+@pytest.mark.parametrize("entry", CLASSIFIERS, ids=lambda entry: entry.id)
+def test_multiply_accumulates_are_within_one_percent_of_the_published(entry: ZooEntry) -> None:
+    """PaddleClas d178931 publishes two tables of operations, and counts batch norm as two a value in the later one."""
+    published = {row["id"]: row for row in csv.DictReader(FLOPS.open(), delimiter="\t")}[entry.id]
+    count = counted(entry.id)
+    ours = 2 * count.macs if published["counts"] == "twice MACs" else count.macs + 2 * count.normalised
+    assert ours == pytest.approx(1e9 * float(published["published_gflops"]), rel=0.01)
 
 
 @pytest.mark.parametrize("entry", COMPUTED)

@@ -42,8 +42,8 @@ def assert_equal_outputs(
     with paddle.no_grad():
         got, wanted = ours(image), theirs(image)
     difference = float((got - wanted).abs().max() / wanted.abs().max())
-    # Sums in another order, where at all: of 24 bits, or of 53.
-    assert difference < (1e-5 if dtype == "float32" else 1e-12)
+    # Sums in another order, where at all, of 24 bits or of 53; a few constants of Paddle's have 24 in both.
+    assert difference < (1e-5 if dtype == "float32" else 1e-9)
     assert differs(wanted.numpy())
 
 

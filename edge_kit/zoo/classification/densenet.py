@@ -7,11 +7,12 @@ from functools import partial
 
 from paddle.vision.models import DenseNet
 
-from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, STEP, Family
+from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, STEP, Family, mini_setup
 
 FAMILY = Family(
     paper="arXiv:1608.06993",
     source="paddle.vision.models.densenet; recipe of PaddlePaddle/models release/1.6",
+    mini=mini_setup(train=2048),
 )
 
 

@@ -25,7 +25,7 @@ COSINE = Recipe(200, 256, 0.1, weight_decay=1e-4)
 MIXED = replace(COSINE, label_smoothing=0.1, mixup=0.2)
 
 
-def mini_setup(side: int = 64, batch: int = 64, train: int = 4096, learning_rate: float = 0.05) -> Setup:
+def mini_setup(side: int = 64, batch: int = 32, train: int = 4096, learning_rate: float = 0.05) -> Setup:
     """Feeding and training on the mini set, from random weights.
 
     Args:
@@ -33,11 +33,11 @@ def mini_setup(side: int = 64, batch: int = 64, train: int = 4096, learning_rate
         batch: Pictures a step.
         train: Training pictures; a quarter as many are for evaluation, at most 1000.
     """
-    recipe = Recipe(3, batch, learning_rate, "trapezoid", warmup_steps=20, weight_decay=5e-4)
+    recipe = Recipe(6, batch, learning_rate, warmup_steps=50, weight_decay=5e-4)
     return Setup(
         preprocess=ImagePreprocess(resize_short=side, crop=side),
         recipe=recipe,
-        recovery=replace(recipe, learning_rate=0.6 * learning_rate, schedule="cosine", warmup_steps=0),
+        recovery=replace(recipe, epochs=3, learning_rate=0.6 * learning_rate, warmup_steps=0),
         augment=RandomAreaCrop(area=(0.8, 1.0), aspect=(0.9, 1.1), flip=0.0),
         made=MiniSettings(train=train, evaluation=min(train // 4, 1000), side=side),
     )

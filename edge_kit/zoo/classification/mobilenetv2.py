@@ -90,6 +90,7 @@ class MobileNetV2(nn.Layer):
 PACKAGED = replace(
     mini_setup(),
     recipe=Recipe(epochs=1, batch_size=64, learning_rate=0.002, weight_decay=5e-4),
+    recovery=Recipe(epochs=3, batch_size=64, learning_rate=0.03, weight_decay=5e-4),
     # Half a network must learn again; with 4,096 pictures it learns them by heart and ends at 94 %.
     made_for_recovery=MiniSettings(train=16_384, evaluation=1000, side=64),
     weights="mobilenetv2.safetensors",

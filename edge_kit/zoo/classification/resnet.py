@@ -14,7 +14,7 @@ from functools import partial
 from paddle import Tensor, flatten, nn
 
 from edge_kit.train.recipe import Recipe
-from edge_kit.zoo.classification.imagenet import MIXED, PADDLE_CLAS, STEP, Family
+from edge_kit.zoo.classification.imagenet import MIXED, PADDLE_CLAS, STEP, Family, mini_setup
 from edge_kit.zoo.classification.layers import LegendaryConvNorm, uniform_linear
 
 WIDTHS = (64, 128, 256, 512)
@@ -94,6 +94,7 @@ UNITS = {
 FAMILY = Family(
     paper="arXiv:1512.03385",
     source="PaddlePaddle/models release/1.6; names as PaddleClas 25b65bb, legendary_models/resnet.py",
+    mini=mini_setup(train=2048),
 )
 FAMILY_D = replace(FAMILY, paper="arXiv:1812.01187")
 COSINE_120 = Recipe(120, 256, 0.1, weight_decay=1e-4)

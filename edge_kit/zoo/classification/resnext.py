@@ -14,7 +14,7 @@ from paddle.nn import functional
 from paddle.vision import models
 
 from edge_kit.train.recipe import Recipe
-from edge_kit.zoo.classification.imagenet import COSINE, MIXED, PADDLE_CLAS, PADDLE_VISION, STEP, Family
+from edge_kit.zoo.classification.imagenet import COSINE, MIXED, PADDLE_CLAS, PADDLE_VISION, STEP, Family, mini_setup
 from edge_kit.zoo.classification.layers import ConvNorm, uniform_linear
 from edge_kit.zoo.classification.resnet import UNITS
 
@@ -122,6 +122,7 @@ FAMILY = Family(
     paper="arXiv:1611.05431",
     source="paddle.vision.models.resnet; recipe of PaddlePaddle/models release/1.6, which has none for 50_64x4d: as "
     "50_32x4d",
+    mini=mini_setup(train=2048),
 )
 FAMILY_D = replace(
     FAMILY,
