@@ -86,7 +86,9 @@ def test_a_sequence_is_refused(save: Save) -> None:
     graph = helper.make_graph(
         [helper.make_node("SequenceConstruct", ["x"], ["y"])], "g", [value("x", ["n"])], [sequence]
     )
-    with pytest.raises(BadData, match="cannot be used: 'y' is not a tensor; only tensors can go in and out of a graph$"):
+    with pytest.raises(
+        BadData, match="cannot be used: 'y' is not a tensor; only tensors can go in and out of a graph$"
+    ):
         read_interface(save(graph))
 
 
