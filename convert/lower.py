@@ -13,7 +13,7 @@ from typing import Any
 from convert.graph import Graph
 from convert.observe import observe_ranges
 from convert.parity import measure_parity
-from convert.passes.camera import Pixels, drop_repeated_quantizers, settle_constant_channel, take_pixels
+from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.canonical import CANONICAL
 from convert.passes.lift import lift_quantization
 from convert.passes.place import absorb_activations, place_quantizers, share_grids
@@ -174,6 +174,10 @@ def _settle_constant_channel(job: Lowering) -> int:
     return settle_constant_channel(job.graph, job.pixels) if job.pixels else 0
 
 
+def _read_stored_pixels(job: Lowering) -> int:
+    return read_stored_pixels(job.graph, job.pixels) if job.pixels else 0
+
+
 PASSES: tuple[Pass, ...] = (
     Pass(lift_quantization, _lift),
     *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
@@ -189,7 +193,7 @@ CAMERA_PASSES: tuple[Pass, ...] = (
     Pass(take_pixels, _take_pixels),
     PASSES[-1],
     Pass(settle_constant_channel, _settle_constant_channel),
-    Pass(drop_repeated_quantizers, lambda job: drop_repeated_quantizers(job.graph)),
+    Pass(read_stored_pixels, _read_stored_pixels),
 )
 """The same for a graph that is to take pixels: folded before weights are rounded, with the range that pixels have."""
 

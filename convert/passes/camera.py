@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from convert.graph import Array, Graph, attribute
 from convert.quantization import Range
@@ -29,12 +29,14 @@ class Pixels:
     """What `take_pixels` did.
 
     Attributes:
+        stored: The same pixels in the network's layout, (N, 4, H, W) uint8.
         tensor: The float tensor that the first convolution reads, (N, 4, H, W): BGR around `centre`, and the constant.
         weight: Of that convolution, in float, (O, 4, kh, kw).
         centre: The pixel that is zero to the convolution, 0..255.
         step: What the fourth channel holds, from `centre` on.
     """
 
+    stored: str
     tensor: str
     weight: Array
     centre: int
@@ -68,7 +70,7 @@ def take_pixels(graph: Graph, image: TensorSpec, preprocess: ImagePreprocess) ->
         step, fourth = 0, np.zeros_like(rest)
         bias = bias + rest.sum(axis=(1, 2, 3))
     whole = np.concatenate([weight, fourth], axis=1).astype(np.float32)
-    pixels = Pixels(f"{image.name}.centred", whole, centre, step)
+    pixels = Pixels(f"{image.name}.planes", f"{image.name}.centred", whole, centre, step)
     _read_pixels(graph, image, pixels)
     _set_weight(graph, conv, pixels, bias)
     return pixels
@@ -113,8 +115,7 @@ def _read_pixels(graph: Graph, image: TensorSpec, pixels: Pixels) -> None:
     graph.retype_input(pixels_of(image))
     constants[f"{name}.from"], constants[f"{name}.to"] = np.array([0]), np.array([3])
     constants[f"{name}.one"] = np.array([1])
-    constants[f"{name}.scale"] = np.array(1, np.float32)
-    constants[f"{name}.zero"] = np.array(pixels.centre, np.uint8)
+    constants[f"{name}.centre"] = np.array(pixels.centre, np.float32)
     constant = numpy_helper.from_array(np.array([pixels.centre + pixels.step], np.uint8))
     steps: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
         ("Shape", [name], "shape", {}),
@@ -123,7 +124,8 @@ def _read_pixels(graph: Graph, image: TensorSpec, pixels: Pixels) -> None:
         ("ConstantOfShape", [f"{name}.plane"], "constant", {"value": constant}),
         ("Concat", [name, f"{name}.constant"], "channels", {"axis": 3}),
         ("Transpose", [f"{name}.channels"], "planes", {"perm": [0, 3, 1, 2]}),
-        ("DequantizeLinear", [f"{name}.planes", f"{name}.scale", f"{name}.zero"], "centred", {}),
+        ("Cast", [f"{name}.planes"], "floats", {"to": TensorProto.FLOAT}),
+        ("Sub", [f"{name}.floats", f"{name}.centre"], "centred", {}),
     )
     graph.nodes[:0] = [
         helper.make_node(kind, given, [f"{name}.{made}"], name=f"{name}.{made}", **how)
@@ -155,23 +157,17 @@ def settle_constant_channel(graph: Graph, pixels: Pixels) -> int:
     return done
 
 
-def drop_repeated_quantizers(graph: Graph) -> int:
-    """Read what a DequantizeLinear reads instead of rounding its output to the very grid that it came from."""
+def read_stored_pixels(graph: Graph, pixels: Pixels) -> int:
+    """Read pixels as they are stored instead of rounding what was made of them to the very grid that they have.
+
+    Signed kernels have no such grid: there the quantizer stays, and with it a float tensor of the input's size.
+    """
     done = 0
-    for quantize in [n for n in graph.nodes if n.op_type == "QuantizeLinear"]:
-        source = graph.producer(quantize.input[0])
-        if source is None or source.op_type != "DequantizeLinear" or not _same_grid(graph, source, quantize):
-            continue
-        graph.replace_uses(quantize.output[0], source.input[0])
-        graph.remove(quantize)
-        done += 1
+    for node in graph.consumers(pixels.tensor):
+        scale, zero = (graph.constants[name] for name in node.input[1:3])
+        if node.op_type == "QuantizeLinear" and scale == 1 and zero.dtype == np.uint8 and zero == pixels.centre:
+            graph.replace_uses(node.output[0], pixels.stored)
+            graph.remove(node)
+            done += 1
     graph.remove_dead()
     return done
-
-
-def _same_grid(graph: Graph, first: NodeProto, second: NodeProto) -> bool:
-    for one, other in zip(first.input[1:], second.input[1:], strict=False):
-        a, b = (graph.constants.get(name) for name in (one, other))
-        if a is None or b is None or a.dtype != b.dtype or not np.array_equal(a, b):
-            return False
-    return len(first.input) == len(second.input)
