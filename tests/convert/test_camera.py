@@ -191,6 +191,28 @@ def test_the_rounding_of_the_constant_channel_is_taken_out_of_every_place_inside
     assert before > 5 * step
 
 
+def test_int8_is_within_one_rounding_of_the_weights_at_every_place_border_included(tmp_path: Path) -> None:
+    graph, pixels = quantized("x86-vnni")
+    floats = one_convolution(3, pads=[1, 1, 1, 1])
+    floats.constants["w"], floats.constants["b"] = graph.constants["w"], graph.constants["b"]
+    wanted = run(floats, {"image": normalised(CROPS)}, tmp_path)["y"]
+    settle_constant_channel(graph, pixels)
+    read_stored_pixels(graph, pixels)
+    onnx.save(graph.to_model(extra_outputs=["c"]), str(tmp_path / "exposed.onnx"))
+    got = get_runtime("onnx").load(tmp_path / "exposed.onnx").run({"image": CROPS})["c"]
+    shown = np.abs(CROPS.astype(int) - pixels.centre).sum(axis=3) + abs(pixels.step)  # (N, H, W), over channels
+    padded = np.pad(shown, ((0, 0), (1, 1), (1, 1)))
+    reach = sum(padded[:, i : i + SIDE, j : j + SIDE] for i in range(3) for j in range(3))
+    half = np.abs(pixels.weight).reshape(8, -1).max(axis=1) / 127 / 2  # of a step of each output's grid
+    settled = 9 * abs(pixels.step) + 2  # that much of it the bias took back, and its own rounding
+    off = np.abs(got - wanted).max(axis=0)
+    assert (off <= half.reshape(8, 1, 1) * (reach + settled).max(axis=0) + 1e-5).all()
+    border = np.ones((SIDE, SIDE), bool)
+    border[1:-1, 1:-1] = False
+    typical = [float(np.abs(got - wanted)[..., part].mean()) for part in (border, ~border)]
+    assert typical[0] < 1.5 * typical[1], "the border is no less exact than what lies inside"
+
+
 @pytest.fixture(scope="module")
 def mini(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset]:
     """The same 400 pictures as floats and as pixels."""
