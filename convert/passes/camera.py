@@ -29,14 +29,14 @@ class Pixels:
     """What `take_pixels` did.
 
     Attributes:
-        stored: The same pixels in the network's layout, (N, 4, H, W) uint8.
+        image: The input, (N, H, W, 3) uint8.
         tensor: The float tensor that the first convolution reads, (N, 4, H, W): BGR around `centre`, and the constant.
         weight: Of that convolution, in float, (O, 4, kh, kw).
         centre: The pixel that is zero to the convolution, 0..255.
         step: What the fourth channel holds, from `centre` on.
     """
 
-    stored: str
+    image: str
     tensor: str
     weight: Array
     centre: int
@@ -70,7 +70,7 @@ def take_pixels(graph: Graph, image: TensorSpec, preprocess: ImagePreprocess) ->
         step, fourth = 0, np.zeros_like(rest)
         bias = bias + rest.sum(axis=(1, 2, 3))
     whole = np.concatenate([weight, fourth], axis=1).astype(np.float32)
-    pixels = Pixels(f"{image.name}.planes", f"{image.name}.centred", whole, centre, step)
+    pixels = Pixels(image.name, f"{image.name}.centred", whole, centre, step)
     _read_pixels(graph, image, pixels)
     _set_weight(graph, conv, pixels, bias)
     return pixels
@@ -110,22 +110,25 @@ def _step(weight: Array, rest: Array, centre: int) -> int:
 
 
 def _read_pixels(graph: Graph, image: TensorSpec, pixels: Pixels) -> None:
-    """Pixels and the constant channel beside them, then the layout of the network, then numbers around the centre."""
+    """The constant channel beside the pixels, then the layout of the network, then numbers around the centre.
+
+    All in float: MNN 3.6.1 gives garbage for a Concat of uint8.
+    """
     name, constants = image.name, graph.constants
     graph.retype_input(pixels_of(image))
     constants[f"{name}.from"], constants[f"{name}.to"] = np.array([0]), np.array([3])
     constants[f"{name}.one"] = np.array([1])
     constants[f"{name}.centre"] = np.array(pixels.centre, np.float32)
-    constant = numpy_helper.from_array(np.array([pixels.centre + pixels.step], np.uint8))
+    constant = numpy_helper.from_array(np.array([pixels.centre + pixels.step], np.float32))
     steps: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
         ("Shape", [name], "shape", {}),
         ("Slice", [f"{name}.shape", f"{name}.from", f"{name}.to"], "places", {}),  # N, H, W
         ("Concat", [f"{name}.places", f"{name}.one"], "plane", {"axis": 0}),
         ("ConstantOfShape", [f"{name}.plane"], "constant", {"value": constant}),
-        ("Concat", [name, f"{name}.constant"], "channels", {"axis": 3}),
+        ("Cast", [name], "floats", {"to": TensorProto.FLOAT}),
+        ("Concat", [f"{name}.floats", f"{name}.constant"], "channels", {"axis": 3}),
         ("Transpose", [f"{name}.channels"], "planes", {"perm": [0, 3, 1, 2]}),
-        ("Cast", [f"{name}.planes"], "floats", {"to": TensorProto.FLOAT}),
-        ("Sub", [f"{name}.floats", f"{name}.centre"], "centred", {}),
+        ("Sub", [f"{name}.planes", f"{name}.centre"], "centred", {}),
     )
     graph.nodes[:0] = [
         helper.make_node(kind, given, [f"{name}.{made}"], name=f"{name}.{made}", **how)
@@ -166,8 +169,18 @@ def read_stored_pixels(graph: Graph, pixels: Pixels) -> int:
     for node in graph.consumers(pixels.tensor):
         scale, zero = (graph.constants[name] for name in node.input[1:3])
         if node.op_type == "QuantizeLinear" and scale == 1 and zero.dtype == np.uint8 and zero == pixels.centre:
-            graph.replace_uses(node.output[0], pixels.stored)
+            graph.replace_uses(node.output[0], f"{pixels.image}.planes")
             graph.remove(node)
             done += 1
+    if done:
+        _stay_in_uint8(graph, pixels)
     graph.remove_dead()
     return done
+
+
+def _stay_in_uint8(graph: Graph, pixels: Pixels) -> None:
+    graph.replace_uses(f"{pixels.image}.floats", pixels.image)
+    constant = graph.producer(f"{pixels.image}.constant")
+    assert constant is not None
+    value = numpy_helper.from_array(np.array([pixels.centre + pixels.step], np.uint8))
+    constant.attribute[0].CopyFrom(helper.make_attribute("value", value))
