@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, NodeProto, helper, numpy_helper
 
-from edge_kit.core.tensors import GraphSpec, Tensors
+from edge_kit.core.tensors import GraphSpec, Tensors, TensorSpec
 
 Array = NDArray[Any]
 
@@ -124,6 +124,18 @@ class Graph:
                     if isinstance(size, str):
                         axis.dim_param = size
         self.outputs = list(spec.outputs)
+
+    def retype_input(self, spec: TensorSpec) -> None:
+        """Give the input of that name another type and shape; its readers must have been changed."""
+        value = next(value for value in self._model.graph.input if value.name == spec.name)
+        value.CopyFrom(
+            helper.make_tensor_value_info(spec.name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape)
+        )
+
+    def integer_inputs(self) -> set[str]:
+        """Names of the inputs that take integers."""
+        kinds = {v.name: helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type) for v in self._model.graph.input}
+        return {name for name in self.inputs if kinds[name].kind in "iu"}
 
     def producer(self, tensor: str) -> NodeProto | None:
         """The node that computes `tensor`; None for inputs and constants."""

@@ -13,12 +13,14 @@ from typing import Any
 from convert.graph import Graph
 from convert.observe import observe_ranges
 from convert.parity import measure_parity
+from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.canonical import CANONICAL
 from convert.passes.lift import lift_quantization
 from convert.passes.place import absorb_activations, place_quantizers, share_grids
 from convert.quantization import Quantization
 from edge_kit.core.errors import EdgeKitError
-from edge_kit.core.tensors import Tensors
+from edge_kit.core.images import ImagePreprocess
+from edge_kit.core.tensors import Tensors, TensorSpec
 from runtimes.registry import get_runtime
 from runtimes.targets import Target
 
@@ -40,18 +42,35 @@ class LowerReport:
     left_float: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """An input that is to take pixels.
+
+    Attributes:
+        image: The input as the float graph takes it.
+        preprocess: What the graph is to do by itself.
+    """
+
+    image: TensorSpec
+    preprocess: ImagePreprocess
+
+
 @dataclass(slots=True)
 class Lowering:
     """A graph on its way down, and what is known about it.
 
     Attributes:
         batches: Calibration batches.
+        camera: The input that is to take pixels; None where all stay as they are.
+        pixels: What is known of it once it does.
     """
 
     graph: Graph
     target: Target
     batches: Sequence[Tensors]
     known: Quantization = field(default_factory=Quantization)
+    camera: Camera | None = None
+    pixels: Pixels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +98,21 @@ class Pass:
         return (self.function.__doc__ or "").splitlines()[0].removesuffix(".")
 
 
-def lower(fake_quantized: Path, out: Path, target: Target, batches: Sequence[Tensors]) -> LowerReport:
+def lower(
+    fake_quantized: Path, out: Path, target: Target, batches: Sequence[Tensors], camera: Camera | None = None
+) -> LowerReport:
     """Write the INT8 graph that `target` runs fast.
 
     Args:
         fake_quantized: ONNX with the quantizers that PaddleSlim placed.
         batches: Calibration batches, the ones PaddleSlim saw; they give the ranges that it left out.
+        camera: An input that is to take pixels; calibration batches are of floats all the same.
 
     Raises:
-        EdgeKitError: A pass that must keep the answers changed them.
+        EdgeKitError: A pass that must keep the answers changed them, or the graph cannot take pixels.
     """
-    job = Lowering(Graph.load(fake_quantized), target, batches)
-    passes = {step.name: apply_pass(step, job) for step in PASSES}
+    job = Lowering(Graph.load(fake_quantized), target, batches, camera=camera)
+    passes = {step.name: apply_pass(step, job) for step in (PASSES if camera is None else CAMERA_PASSES)}
     job.graph.save(out)
     quantized, left = _placement(job.graph)
     return LowerReport(passes, quantized, left)
@@ -141,6 +163,21 @@ def _rewrite(function: Callable[[Graph], int], job: Lowering) -> int:
     return function(job.graph)
 
 
+def _take_pixels(job: Lowering) -> int:
+    assert job.camera is not None
+    job.pixels = take_pixels(job.graph, job.camera.image, job.camera.preprocess)
+    job.known.ranges[job.pixels.tensor] = job.pixels.span
+    return 1
+
+
+def _settle_constant_channel(job: Lowering) -> int:
+    return settle_constant_channel(job.graph, job.pixels) if job.pixels else 0
+
+
+def _read_stored_pixels(job: Lowering) -> int:
+    return read_stored_pixels(job.graph, job.pixels) if job.pixels else 0
+
+
 PASSES: tuple[Pass, ...] = (
     Pass(lift_quantization, _lift),
     *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
@@ -151,13 +188,26 @@ PASSES: tuple[Pass, ...] = (
 )
 """Every pass of `lower`, in order."""
 
+CAMERA_PASSES: tuple[Pass, ...] = (
+    *PASSES[:-1],
+    Pass(take_pixels, _take_pixels),
+    PASSES[-1],
+    Pass(settle_constant_channel, _settle_constant_channel),
+    Pass(read_stored_pixels, _read_stored_pixels),
+)
+"""The same for a graph that is to take pixels: folded before weights are rounded, with the range that pixels have."""
+
 
 def _placement(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
     dequantized = {name for node in graph.nodes if node.op_type == "DequantizeLinear" for name in node.output}
     quantized: Counter[str] = Counter()
     left: Counter[str] = Counter()
+    integers = graph.integer_inputs()
     for node in graph.nodes:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        if node.input[0] in integers:  # it moves pixels, or computes shapes from theirs
+            integers.update(node.output)
             continue
         (quantized if node.input[0] in dequantized else left)[node.op_type] += 1
     return dict(quantized), dict(left)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edge_kit.core.errors import BadData, EdgeKitError, unknown_name
+from edge_kit.core.images import KINDS
 from edge_kit.core.records import Latency
 from edge_kit.core.tensors import MAIN, TensorSpec
 from runtimes.compare import Verdict, compare
@@ -233,7 +234,7 @@ def _bench_group(group: list[BenchTarget], settings: BenchSettings, progress: Pr
         before_it = {
             target.label: processes[target.label].preprocess(target.preprocess, settings.plan)
             for target in here
-            if target.preprocess.get("kind") == "image"
+            if target.preprocess.get("kind") in KINDS
         }
     rows = [
         replace(_row(target, times, footprints, operators, settings.plan), preprocess_ms=before_it.get(target.label))

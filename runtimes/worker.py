@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from edge_kit.core.errors import EdgeKitError, MissingDependency, UsageError
-from edge_kit.core.images import ImagePreprocess
+from edge_kit.core.images import read_preprocess
 from edge_kit.core.tensors import Array, Tensors, TensorSpec, random_inputs
 from runtimes.conditions import look
 from runtimes.frames import serve_frames
@@ -85,7 +85,7 @@ class Worker:
 
     def preprocess(self, request: dict[str, Any], tensors: Tensors) -> Answer:
         """Time what makes a camera's picture an input; null where OpenCV, which it takes, is not installed."""
-        prepare = ImagePreprocess.from_dict(request["settings"])
+        prepare = read_preprocess(request["settings"])
         picture = np.random.default_rng(SEED).integers(0, 256, CAMERA, np.uint8)
         try:
             times = time_calls(partial(prepare, picture), request["untimed"], request["timed"])

@@ -28,6 +28,10 @@ def compress(
     prune: Annotated[float, typer.Option(help="Share of the FLOPs to remove.")] = 0.0,
     criterion: Annotated[str, typer.Option(help="What prunes a filter: l1 or fpgm.")] = "l1",
     target: Annotated[str, typer.Option(help="What the INT8 graph is lowered for.")] = "auto",
+    input: Annotated[
+        str,
+        typer.Option(help="What the graphs take: float, or uint8-nhwc for a picture's pixels as OpenCV reads them."),
+    ] = "float",
     calibration: Annotated[int, typer.Option(help="Training samples to find ranges on.")] = 200,
     max_bad: MaxBadOption = 0,
     max_drop: Annotated[
@@ -49,7 +53,7 @@ def compress(
     limits = Limits(max_drop, max_size_ratio, max_latency_ratio)
     request = CompressRequest(
         model, data, weights, prune, criterion, target,
-        calibration=calibration, max_bad=max_bad, threads=threads, limits=limits,
+        calibration=calibration, max_bad=max_bad, threads=threads, limits=limits, input=input,
     )  # fmt: skip
     with ConsoleReporter() as reporter:
         report = run_compress(request, make_runner(workspace, "compress", reporter))

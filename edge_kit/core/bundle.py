@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_kit.core.errors import BadData
+from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import sha256_file, write_json
-from edge_kit.core.images import ImagePreprocess
+from edge_kit.core.images import CropPreprocess, read_preprocess
 from edge_kit.core.tensors import TensorSpec
 
 PADDLE_WEIGHTS = ".pdiparams"  # beside each `.pdmodel`, where it has weights
@@ -35,13 +35,15 @@ class Manifest:
 
     Attributes:
         graphs: precision -> graph name -> path in the bundle.
-        inputs: graph name -> its inputs.
+        inputs: graph name -> its inputs, of every precision; pixels are uint8 of layout NHWC, BGR.
         outputs: graph name -> names of its outputs, in order.
-        preprocess: How a sample becomes an input; `kind` tells how to read the rest.
+        preprocess: How a sample becomes an input; `kind` tells how to read the rest: `image` resizes, crops and
+            normalises, `crop` leaves the last to the graph.
         labels: Of the classes, in order.
         target: Of the INT8 graphs.
         model: Facts of the network: parameters, multiply-accumulates, sizes.
-        paddle: graph name -> path in the bundle of its full precision `.pdmodel`; empty in older bundles.
+        paddle: graph name -> path in the bundle of its full precision `.pdmodel`; empty in older bundles, and where
+            graphs take pixels, which a Paddle program cannot.
     """
 
     id: str
@@ -122,15 +124,21 @@ class Bundle:
         document: dict[str, Any] = json.loads((self.path / RECEIPT).read_text())
         return document
 
-    def preprocess(self) -> ImagePreprocess:
-        """Turns a picture into the input.
+    def preprocess(self) -> CropPreprocess:
+        """Turns a picture into the input, as far as the graph does not do that by itself.
 
         Raises:
             BadData: The bundle takes no pictures.
         """
-        if self.manifest.preprocess.get("kind") != "image":
-            raise BadData(f"bundle {self.manifest.id!r} takes no pictures: {dict(self.manifest.preprocess)}")
-        return ImagePreprocess.from_dict(dict(self.manifest.preprocess))
+        try:
+            return read_preprocess(self.manifest.preprocess)
+        except UsageError:
+            given = dict(self.manifest.preprocess)
+            raise BadData(f"bundle {self.manifest.id!r} takes no pictures: {given}") from None
+
+    def takes_pixels(self) -> bool:
+        """Whether the graphs take pictures as uint8 (N, H, W, 3) BGR, as `compress --input uint8-nhwc` makes them."""
+        return self.manifest.preprocess.get("kind") == "crop"
 
     def verify(self) -> None:
         """Check every file against its recorded SHA-256.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_kit.core.errors import BadData, MissingDependency
+from edge_kit.core.errors import BadData, MissingDependency, unknown_name
+from edge_kit.core.tensors import Array, TensorSpec
 
 Image = NDArray[np.uint8]
 
@@ -17,22 +19,16 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
-class ImagePreprocess:
-    """Resize, crop and normalise.
+class CropPreprocess:
+    """Resize and crop: all there is to do for a graph that takes pixels.
 
     Attributes:
         resize_short: The shorter side after resizing, in pixels.
         crop: Side of the square cut from the centre, in pixels; the network's input size.
-        mean: Of the channels in RGB order, in 0..1.
-        std: Likewise.
-
-    Source: the evaluation protocol of PaddlePaddle/models release/1.6, PaddleCV/image_classification.
     """
 
     resize_short: int
     crop: int
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= self.resize_short:
@@ -40,27 +36,23 @@ class ImagePreprocess:
 
     def as_dict(self) -> dict[str, Any]:
         """For `bundle.json`."""
-        return {"kind": "image", "channel_order": "RGB", "range": [0, 255], **asdict(self)}
+        return {"kind": "crop", "channel_order": "BGR", "range": [0, 255], **asdict(self)}
 
     @classmethod
-    def from_dict(cls, document: dict[str, Any]) -> ImagePreprocess:
+    def from_dict(cls, document: Mapping[str, Any]) -> CropPreprocess:
         """Read back what `as_dict` wrote."""
-        mean, std = (tuple(float(x) for x in document[key]) for key in ("mean", "std"))
-        if len(mean) != 3 or len(std) != 3:
-            raise ValueError(f"mean and std have three channels, got {mean} and {std}")
-        crop = int(document["crop"])
-        return cls(int(document["resize_short"]), crop, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+        return cls(int(document["resize_short"]), int(document["crop"]))
 
-    def __call__(self, image: Image) -> NDArray[np.float32]:
+    def __call__(self, image: Image) -> Array:
         """Prepare one picture.
 
         Args:
             image: (H, W, 3) uint8, BGR as OpenCV reads it. OpenCV is needed only where the size must change.
 
         Returns:
-            (3, crop, crop) float32, RGB, normalised.
+            One sample of the network's input, without the batch axis.
         """
-        return self.normalise(self.fit(image))
+        return self.finish(self.fit(image))
 
     def fit(self, image: Image) -> Image:
         """Resize the shorter side and cut the centre; (crop, crop, 3) uint8, BGR."""
@@ -78,12 +70,82 @@ class ImagePreprocess:
         top, left = (height - self.crop) // 2, (width - self.crop) // 2
         return image[top : top + self.crop, left : left + self.crop]
 
+    def finish(self, image: Image) -> Array:
+        """What is left to do once a picture has the network's size: nothing, the graph takes its pixels."""
+        return np.ascontiguousarray(image)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePreprocess(CropPreprocess):
+    """Resize, crop and normalise.
+
+    Attributes:
+        mean: Of the channels in RGB order, in 0..1.
+        std: Likewise.
+
+    Source: the evaluation protocol of PaddlePaddle/models release/1.6, PaddleCV/image_classification.
+    """
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `bundle.json`."""
+        return {"kind": "image", "channel_order": "RGB", "range": [0, 255], **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> ImagePreprocess:
+        """Read back what `as_dict` wrote."""
+        mean, std = (tuple(float(x) for x in document[key]) for key in ("mean", "std"))
+        if len(mean) != 3 or len(std) != 3:
+            raise ValueError(f"mean and std have three channels, got {mean} and {std}")
+        crop = int(document["crop"])
+        return cls(int(document["resize_short"]), crop, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+    def finish(self, image: Image) -> Array:
+        """As `normalise`."""
+        return self.normalise(image)
+
     def normalise(self, image: Image) -> NDArray[np.float32]:
         """(H, W, 3) uint8 BGR -> (3, H, W) float32 RGB, mean 0 and deviation 1 over ImageNet."""
-        mean = np.asarray(self.mean, np.float32) * np.float32(255)
-        std = np.asarray(self.std, np.float32) * np.float32(255)
+        mean, std = self.in_pixels()
         rgb = (image[..., ::-1].astype(np.float32) - mean) / std
         return np.ascontiguousarray(rgb.transpose(2, 0, 1))
+
+    def in_pixels(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and deviation of the channels in RGB order, in 0..255, as `normalise` takes them; (3,) each."""
+        return np.asarray(self.mean, np.float32) * np.float32(255), np.asarray(self.std, np.float32) * np.float32(255)
+
+    def without_normalise(self) -> CropPreprocess:
+        """What is left to do for a graph that normalises by itself."""
+        return CropPreprocess(self.resize_short, self.crop)
+
+
+KINDS: dict[str, type[CropPreprocess]] = {"image": ImagePreprocess, "crop": CropPreprocess}
+"""By what `bundle.json` calls them."""
+
+
+def read_preprocess(document: Mapping[str, Any]) -> CropPreprocess:
+    """Read back what `as_dict` of any of them wrote.
+
+    Raises:
+        UsageError: It is of another kind.
+    """
+    kind = str(document.get("kind"))
+    if kind not in KINDS:
+        raise unknown_name("kind of preprocessing", kind, KINDS)
+    return KINDS[kind].from_dict(document)
+
+
+def is_picture(spec: TensorSpec) -> bool:
+    """Whether a network's input is a normalised colour picture."""
+    return spec.layout == "NCHW" and spec.dtype == "float32" and spec.shape[1] == 3
+
+
+def pixels_of(spec: TensorSpec) -> TensorSpec:
+    """The input that takes a picture's pixels where `spec` takes them normalised: (N, 3, H, W) -> (N, H, W, 3)."""
+    batch, channels, height, width = spec.shape
+    return replace(spec, shape=(batch, height, width, channels), dtype="uint8", layout="NHWC")
 
 
 def _resize(image: Image, size: tuple[int, int]) -> Image:

@@ -74,10 +74,15 @@ class GraphSpec:
 
 
 def random_inputs(specs: tuple[TensorSpec, ...], batch: int, seed: int) -> dict[str, Array]:
-    """Inputs to time a graph with; floats are standard normal, integers zero."""
+    """Inputs to time a graph with; floats are standard normal, pixels of any value, other integers zero."""
     rng = np.random.default_rng(seed)
     made: dict[str, Array] = {}
     for spec in specs:
         shape, dtype = spec.with_batch(batch), np.dtype(spec.dtype)
-        made[spec.name] = rng.standard_normal(shape).astype(dtype) if dtype.kind == "f" else np.zeros(shape, dtype)
+        if dtype.kind == "f":
+            made[spec.name] = rng.standard_normal(shape).astype(dtype)
+        elif dtype == np.uint8 and spec.layout == "NHWC":
+            made[spec.name] = rng.integers(0, 256, shape, np.uint8)
+        else:
+            made[spec.name] = np.zeros(shape, dtype)
     return made

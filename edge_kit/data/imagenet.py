@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from edge_kit.core.errors import BadData
-from edge_kit.core.images import Image, ImagePreprocess
+from edge_kit.core.images import CropPreprocess, Image
 from edge_kit.core.tensors import Array, Tensors
 from edge_kit.data.augment import RandomAreaCrop
 from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions
@@ -47,7 +47,7 @@ class ImageNetFolder:
         bad: Why each sample left out was left out, one line each.
     """
 
-    def __init__(self, root: Path, preprocess: ImagePreprocess, options: OpenOptions) -> None:
+    def __init__(self, root: Path, preprocess: CropPreprocess, options: OpenOptions) -> None:
         self.name, self.published = options.name, options.published
         self.preprocess = preprocess
         self.augment: RandomAreaCrop = options.augment or RandomAreaCrop()
@@ -96,7 +96,7 @@ class ImageNetFolder:
             for i in chosen:
                 rng = np.random.default_rng([seed, epoch, i])
                 crop = self.augment(_decode(self._train[i]), self.preprocess.crop, rng)
-                pictures.append(self.preprocess.normalise(crop))
+                pictures.append(self.preprocess.finish(crop))
             yield _batch(pictures, [self._train[i] for i in chosen])
 
     def eval_batches(self, batch: int) -> Iterator[Tensors]:

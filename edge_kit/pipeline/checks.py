@@ -61,6 +61,16 @@ def _parity(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
         for version, graphs in facts["parity"].items()
         for graph, outputs in graphs.items()
         for one in outputs
+    ] + [
+        Check.at_most(
+            f"{version} from pixels {graph}/{one['output']}",
+            one["max_rel"],
+            limits.max_parity,
+            note=f"pixels against NumPy normalising them first, relative, {one['samples']} samples",
+        )
+        for version, graphs in facts.get("camera", {}).items()
+        for graph, outputs in graphs.items()
+        for one in outputs
     ]
 
 

@@ -17,6 +17,7 @@ from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
 from edge_kit.pipeline.bundles import publish_bundle
 from edge_kit.pipeline.checks import Limits, check_all
 from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, packaged_input
+from edge_kit.pipeline.pixels import FLOAT, PIXELS, check_input, check_takes_pixels
 from edge_kit.pipeline.receipt import make_receipt
 from edge_kit.pipeline.runner import Input, Runner, installed_version
 from edge_kit.pipeline.sources import model_of, setup_of
@@ -38,6 +39,7 @@ class CompressRequest:
         prune: Share of the multiply-accumulates to remove before quantization; 0 for none.
         criterion: What a filter's worth is judged by, `l1` or `fpgm`.
         target: Of the INT8 graphs; `auto` reads this machine.
+        input: What the graphs take: `float`, normalised; or `uint8-nhwc`, the pixels of a picture.
         algorithm: How PaddleSlim chooses the range of an activation.
         calibration: Training samples that ranges are found on.
         max_bad: Missing or broken samples to leave out before giving up.
@@ -56,6 +58,7 @@ class CompressRequest:
     max_bad: int = 0
     threads: int = 1
     limits: Limits = Limits()
+    input: str = FLOAT
 
     def __post_init__(self) -> None:
         PtqSettings(algorithm=self.algorithm)
@@ -65,6 +68,7 @@ class CompressRequest:
             raise UsageError("--calibration and --threads must be at least 1, --max-bad at least 0")
         if self.target != "auto" and self.target not in TARGETS:
             raise UsageError(f"unknown target {self.target!r}; known: auto, {', '.join(sorted(TARGETS))}")
+        check_input(self.input)
 
 
 class _Compression:
@@ -75,6 +79,9 @@ class _Compression:
         self.mini = request.data is None
         self.base = base_settings(request.id, "mini" if self.mini else "published", request.max_bad)
         self.entry, self.setup = model_of(self.base), setup_of(self.base)
+        self.form = {"input": request.input} if request.input != FLOAT else {}  # of the graphs, for later stages
+        if request.input == PIXELS:
+            check_takes_pixels(self.entry, self.setup)
         self.target = this_machine().name if request.target == "auto" else request.target
         self.data = model_data(DataRequest(self.base, request.data), runner)
 
@@ -127,7 +134,12 @@ class _Compression:
         calibration = {"calibration": self.request.calibration}
         how = {**calibration, "algorithm": self.request.algorithm}
         fake = self.run("quantize", how, {"export": exported})
-        return fake, self.run("lower", {**calibration, "target": self.target}, {"export": exported, "quantize": fake})
+        plan = {**calibration, "target": self.target, **self.form}
+        return fake, self.run("lower", plan, {"export": exported, "quantize": fake})
+
+    def shipped(self, exported: Input) -> Input:
+        """Float graphs that take what the INT8 ones do."""
+        return self.run("camera", {}, {"export": exported}) if self.form else exported
 
 
 def compress(request: CompressRequest, runner: Runner) -> CompressReport:
@@ -141,17 +153,21 @@ def compress(request: CompressRequest, runner: Runner) -> CompressReport:
     exported = {"fp32": work.export(dense)}
     if request.prune:
         exported["pruned"] = work.export(work.pruned(dense))
-    shipped = exported.get("pruned", exported["fp32"])
-    fake, lowered = work.quantized(shipped)
-    versions = {**exported, "int8": lowered}
+    whole = exported.get("pruned", exported["fp32"])
+    fake, lowered = work.quantized(whole)
+    floats = {name: work.shipped(one) for name, one in exported.items()}
+    versions = {**floats, "int8": lowered}
     machine = {"cpu": cpu_name(), "isa": this_machine().name, "cores": str(os.cpu_count())}
-    plan = {"threads": request.threads, "runtime": "onnx"}
+    plan = {"threads": request.threads, "runtime": "onnx", **work.form}
     measured = work.run("measure", plan, versions, machine)
-    facts = _facts(versions, fake, measured)
+    facts = _facts(exported, lowered, fake, measured)
+    if work.form:
+        facts["camera"] = {name: read_json(one.path / "report.json")["parity"] for name, one in floats.items()}
     checks = check_all(facts, work.entry, request.prune, request.limits)
     receipt = make_receipt(work.entry, request, facts, checks, machine)
-    content = {"target": work.target, "receipt": receipt}
-    bundle = work.run("bundle", content, {"fp32": shipped, "int8": lowered})
+    content = {"target": work.target, "receipt": receipt, **work.form}
+    fp32 = floats.get("pruned", floats["fp32"])
+    bundle = work.run("bundle", content, {"export": whole, "fp32": fp32, "int8": lowered})
     place = publish_bundle(runner.workspace, bundle_name(request), bundle.path / BUNDLE)
     models = {name: _record(place, name, measured) for name, measured in facts["models"].items()}
     return CompressReport(request.id, str(place), Bundle(place).digest, tuple(runner.records), models, checks, facts)
@@ -164,16 +180,18 @@ def bundle_name(request: CompressRequest) -> str:
         parts.append(f"prune{round(100 * request.prune)}")
     if request.data is not None:
         parts.append(request.data.resolve().name)
+    if request.input != FLOAT:
+        parts.append(request.input)
     return "-".join(parts)
 
 
-def _facts(versions: Mapping[str, Input], fake: Input, measured: Input) -> dict[str, Any]:
+def _facts(exported: Mapping[str, Input], lowered: Input, fake: Input, measured: Input) -> dict[str, Any]:
     """All that the stages found out, as JSON."""
-    exports = {name: read_json(given.path / "report.json") for name, given in versions.items() if name != "int8"}
+    exports = {name: read_json(given.path / "report.json") for name, given in exported.items()}
     facts: dict[str, Any] = read_json(measured.path / "measured.json")
     facts["parity"] = {name: report["parity"] for name, report in exports.items()}
     facts["size"] = {name: report["size"] for name, report in exports.items()}
-    facts["lowering"] = read_json(versions["int8"].path / "report.json")
+    facts["lowering"] = read_json(lowered.path / "report.json")
     facts["quantization"] = read_json(fake.path / "report.json")
     facts["versions"] = {
         name: installed_version(name)

@@ -18,6 +18,7 @@ from edge_kit.core.errors import EdgeKitError, UsageError
 from edge_kit.core.tensors import MAIN, TensorSpec
 from edge_kit.core.workspace import Workspace
 from edge_kit.pipeline.bundles import find_bundles
+from edge_kit.pipeline.pixels import PIXELS
 from runtimes.inputs import Shapes
 from runtimes.isolated import Isolated, Model
 from runtimes.protocol import OperatorTime, Runtime
@@ -93,6 +94,8 @@ def _subjects(workspace: Workspace, name: str, target: Target) -> list[Subject]:
     manifest = bundle.manifest
     precision = "int8" if "int8" in manifest.graphs else next(iter(manifest.graphs))
     remedy = f"edge-kit compress {manifest.id} --target {target.name}"
+    if bundle.takes_pixels():
+        remedy += f" --input {PIXELS}"
     return [
         Subject(f"{bundle.path.name} {precision}/{graph}", bundle.graph(precision, graph), inputs, remedy)
         for graph, inputs in manifest.inputs.items()

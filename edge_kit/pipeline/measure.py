@@ -11,7 +11,7 @@ from typing import Any
 
 from convert.parity import Parity, measure_parity
 from edge_kit.core.progress import Progress
-from edge_kit.core.tensors import Graphs
+from edge_kit.core.tensors import Graphs, GraphSpec
 from edge_kit.data import Dataset
 from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.sources import model_of
@@ -25,10 +25,14 @@ FIRST = "fp32"  # the version that the others are held against
 DIFFERENCE_BATCHES, DIFFERENCE_BATCH = 5, 20
 
 
-def measure_versions(context: Context, dataset: Dataset, versions: Mapping[str, Path]) -> dict[str, Any]:
+def measure_versions(
+    context: Context, dataset: Dataset, versions: Mapping[str, Path], specs: Mapping[str, GraphSpec] | None = None
+) -> dict[str, Any]:
     """Metric, size, agreement with full precision and latency of each version.
 
     Args:
+        dataset: Of samples as the graphs take them.
+        specs: What the graphs take; None where their files tell it all.
         versions: Folder of `.onnx` graphs by name of the version; `fp32` is the one to compare with.
 
     Returns:
@@ -36,9 +40,12 @@ def measure_versions(context: Context, dataset: Dataset, versions: Mapping[str, 
     """
     task = TASKS.get(model_of(context.settings).task)
     runtime, plan = context.settings["runtime"], TimingPlan(threads=context.settings["threads"])
+    inputs = {name: spec.inputs for name, spec in (specs or {}).items()}
     files = {v: {path.stem: path for path in sorted(folder.glob("*.onnx"))} for v, folder in versions.items()}
     with ExitStack() as stack:
-        processes = {v: stack.enter_context(Isolated(Model(runtime, graphs, plan=plan))) for v, graphs in files.items()}
+        processes = {
+            v: stack.enter_context(Isolated(Model(runtime, graphs, inputs, plan))) for v, graphs in files.items()
+        }
         # Timing first: the machine is then as quiet as it will be.
         times = interleave({v: one.time for v, one in processes.items()}, plan, context.progress)
         runs = {v: {graph: one.session(graph).run for graph in files[v]} for v, one in processes.items()}

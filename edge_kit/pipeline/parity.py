@@ -90,7 +90,7 @@ def parity_matrix(
     """
     base = base_settings(bundle.manifest.id, "mini" if data is None else "published", 0)
     folder = model_data(DataRequest(base, data), runner).path
-    dataset = open_folder(base, folder)
+    dataset = open_folder(base, folder, pixels=bundle.takes_pixels())
     if dataset.labels != bundle.manifest.labels:
         made = f"bundle {bundle.manifest.id!r} was made for other labels than those of {dataset.name}"
         raise BadData(f"{made}; pass --data DIR")

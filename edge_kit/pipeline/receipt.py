@@ -30,6 +30,7 @@ def make_receipt(
         "source": entry.source,
         "licence": entry.licence,
         "checks": [asdict(check) for check in checks],
+        **({"camera": facts["camera"]} if "camera" in facts else {}),
         **{
             key: facts[key]
             for key in (

@@ -36,6 +36,7 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (*PADDLE, "paddle2onnx", "onnx", "onnxruntime"),
         ("convert", "edge_kit.zoo", "edge_kit.tasks"),
     ),
+    "camera": (("onnx", "onnxruntime", "numpy"), ("convert", "edge_kit.core", "edge_kit.tasks", "edge_kit.data")),
     "untrained": ((*PADDLE, "paddle2onnx", "onnx"), ("convert", "edge_kit.zoo")),
     "adopt": (("paddle2onnx", "onnx"), ("convert",)),
     "quantize": ((*PADDLE, "paddleslim", "paddle2onnx"), ("compress.quantize", "convert")),

@@ -31,13 +31,16 @@ def setup_of(settings: Mapping[str, Any]) -> Setup:
     return model_of(settings).setup(settings["setup"])
 
 
-def open_dataset(context: Context) -> Dataset:
-    """The data set among a stage's inputs."""
-    return open_folder(context.settings, context.inputs["data"])
+def open_dataset(context: Context, *, pixels: bool = False) -> Dataset:
+    """The data set among a stage's inputs; see `open_folder`."""
+    return open_folder(context.settings, context.inputs["data"], pixels=pixels)
 
 
-def open_folder(settings: Mapping[str, Any], folder: Path) -> Dataset:
+def open_folder(settings: Mapping[str, Any], folder: Path, *, pixels: bool = False) -> Dataset:
     """Open a data set of the model's format.
+
+    Args:
+        pixels: Whether batches hold pictures as a graph that normalises by itself takes them.
 
     Raises:
         BadData: The folder is not of that format.
@@ -46,7 +49,8 @@ def open_folder(settings: Mapping[str, Any], folder: Path) -> Dataset:
     published = setup.made is None
     name = PUBLISHED_NAMES.get(entry.data, entry.data) if published else f"mini-{entry.data}"
     options = OpenOptions(name, published, settings["max_bad"], setup.augment)
-    return FORMATS.get(entry.data).open(folder, setup.preprocess, options)
+    preprocess = setup.preprocess.without_normalise() if pixels else setup.preprocess
+    return FORMATS.get(entry.data).open(folder, preprocess, options)
 
 
 def packaged_weights(name: str) -> Path | None:

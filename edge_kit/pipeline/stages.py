@@ -17,6 +17,7 @@ from edge_kit.core.tensors import Graphs, GraphSpec, Tensors, random_inputs
 from edge_kit.core.weights import load_weights, save_weights
 from edge_kit.data import FORMATS, Dataset, MiniSettings
 from edge_kit.pipeline.job import Context
+from edge_kit.pipeline.pixels import FLOAT, PIXELS, normalised_first, picture_of, pixel_specs
 from edge_kit.pipeline.sources import model_of, open_dataset, setup_of
 from edge_kit.tasks import TASKS
 from edge_kit.train.recipe import Recipe
@@ -125,6 +126,31 @@ def export(context: Context) -> None:
 
 
 @stage
+def camera(context: Context) -> None:
+    """Float graphs that take pixels, and how far they are from normalising first."""
+    from convert.graph import Graph
+    from convert.parity import measure_parity
+    from convert.passes.camera import take_pixels
+    from runtimes.registry import get_runtime
+
+    preprocess, parity = setup_of(context.settings).preprocess, {}
+    specs = _graphs(context)
+    runs = {}
+    for name, spec in specs.items():
+        before, picture = context.inputs["export"] / f"{name}.onnx", picture_of(spec)
+        graph = Graph.load(before)
+        if picture is not None:
+            take_pixels(graph, picture, preprocess)
+        graph.save(context.out / f"{name}.onnx")
+        runs[name] = normalised_first(get_runtime("onnx").load(before).run, spec, preprocess)
+    feeds = _feeds(context, open_dataset(context, pixels=True), runs, PARITY_SAMPLES)
+    for name, run in runs.items():
+        session = get_runtime("onnx").load(context.out / f"{name}.onnx")
+        parity[name] = [asdict(one) for one in measure_parity(run, session.run, feeds[name])]
+    write_json(context.out / "report.json", {"parity": parity})
+
+
+@stage
 def untrained(context: Context) -> None:
     """The published network with random weights, as Paddle inference model and canonical ONNX, for timing only."""
     import paddle
@@ -167,6 +193,7 @@ def quantize(context: Context) -> None:
 @stage
 def lower(context: Context) -> None:
     """INT8 graphs for one target."""
+    from convert.lower import Camera
     from convert.lower import lower as lower_graph
     from runtimes.targets import TARGETS
 
@@ -174,7 +201,9 @@ def lower(context: Context) -> None:
     target = TARGETS[context.settings["target"]]
     report = {}
     for path in sorted(context.inputs["quantize"].glob("*.onnx")):
-        report[path.stem] = asdict(lower_graph(path, context.out / path.name, target, feeds[path.stem]))
+        picture = picture_of(_graphs(context)[path.stem]) if _takes_pixels(context) else None
+        entry = Camera(picture, setup_of(context.settings).preprocess) if picture else None
+        report[path.stem] = asdict(lower_graph(path, context.out / path.name, target, feeds[path.stem], entry))
     write_json(context.out / "report.json", report)
 
 
@@ -184,7 +213,9 @@ def measure(context: Context) -> None:
     from edge_kit.pipeline.measure import measure_versions
 
     versions = {name: path for name, path in context.inputs.items() if name != "data"}
-    write_json(context.out / "measured.json", measure_versions(context, open_dataset(context), versions))
+    pixels = _takes_pixels(context)
+    dataset, specs = open_dataset(context, pixels=pixels), pixel_specs(_graphs(context)) if pixels else None
+    write_json(context.out / "measured.json", measure_versions(context, dataset, versions, specs))
 
 
 @stage
@@ -195,15 +226,17 @@ def bundle(context: Context) -> None:
         precision: {name: context.inputs[precision] / f"{name}.onnx" for name in named}
         for precision, named in manifest.graphs.items()
     }
-    paddle = {name: context.inputs["fp32"] / f"{name}.pdmodel" for name in manifest.paddle}
+    paddle = {name: context.inputs["export"] / f"{name}.pdmodel" for name in manifest.paddle}
     folder = context.out / BUNDLE
     folder.mkdir()
     write_bundle(folder, manifest, graphs, context.settings["receipt"], paddle)
 
 
 def _manifest(context: Context) -> Manifest:
-    entry = model_of(context.settings)
-    specs = _graphs(context)
+    entry, preprocess = model_of(context.settings), setup_of(context.settings).preprocess
+    specs, pixels = _graphs(context), _takes_pixels(context)
+    if pixels:
+        specs, preprocess = pixel_specs(specs), preprocess.without_normalise()
     return Manifest(
         id=entry.id,
         title=entry.title,
@@ -212,11 +245,15 @@ def _manifest(context: Context) -> Manifest:
         graphs={p: {name: f"{p}/{name}.onnx" for name in specs} for p in ("fp32", "int8")},
         inputs={name: spec.inputs for name, spec in specs.items()},
         outputs={name: spec.outputs for name, spec in specs.items()},
-        preprocess=setup_of(context.settings).preprocess.as_dict(),
+        preprocess=preprocess.as_dict(),
         labels=open_dataset(context).labels,
-        model=read_json(context.inputs["fp32"] / "report.json")["size"],
-        paddle={name: f"paddle/{name}.pdmodel" for name in specs},
+        model=read_json(context.inputs["export"] / "report.json")["size"],
+        paddle={} if pixels else {name: f"paddle/{name}.pdmodel" for name in specs},
     )
+
+
+def _takes_pixels(context: Context) -> bool:
+    return bool(context.settings.get("input", FLOAT) == PIXELS)
 
 
 def _graphs(context: Context) -> Mapping[str, GraphSpec]:

@@ -39,7 +39,7 @@ def print_bench(report: BenchReport, curves: Sequence[Curve] = (), cameras: Sequ
     _print_rows(console, report.rows)
     _print_conditions(console, report)
     if any(row.preprocess_ms is not None for row in report.rows):
-        text = "picture ms: resizing and normalising a 640 x 480 picture in Python, which comes on top of p50"
+        text = "picture ms: making a 640 x 480 picture the input in Python, which comes on top of p50"
         console.print(text, style="dim", highlight=False)
     for skipped in report.skipped:
         console.print(
