@@ -105,7 +105,7 @@ class Graph:
         onnx.save(model, str(path))
 
     def name_interface(self, spec: GraphSpec) -> None:
-        """Give the outputs their specified names, in order, and open axes their letters."""
+        """Give the outputs their specified names, in order, and the axes of inputs their letters and sizes."""
         body = self._model.graph
         for value, name in zip(body.output, spec.outputs, strict=True):
             producer = self.producer(value.name)
@@ -123,7 +123,17 @@ class Graph:
                 for axis, size in zip(value.type.tensor_type.shape.dim, specs[value.name].shape, strict=True):
                     if isinstance(size, str):
                         axis.dim_param = size
+                    else:
+                        axis.dim_value = size
         self.outputs = list(spec.outputs)
+
+    def float_tensors(self) -> list[str]:
+        """Names of the float32 tensors that nodes compute, in order; one of a type that nobody can tell is left out."""
+        computed = [name for node in self.nodes for name in node.output if name]
+        model = onnx.shape_inference.infer_shapes(self.to_model())
+        values = (*model.graph.value_info, *model.graph.output)
+        types = {value.name: value.type.tensor_type.elem_type for value in values}
+        return [name for name in computed if types.get(name) == onnx.TensorProto.FLOAT]
 
     def producer(self, tensor: str) -> NodeProto | None:
         """The node that computes `tensor`; None for inputs and constants."""

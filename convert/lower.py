@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.graph import Graph
-from convert.observe import observe_ranges
+from convert.observe import Observer, observe_ranges
 from convert.parity import measure_parity
 from convert.passes.canonical import CANONICAL
 from convert.passes.lift import lift_quantization
@@ -33,11 +33,13 @@ class LowerReport:
         passes: Rewrites by pass, in order.
         quantized: Nodes given INT8 inputs, by operator.
         left_float: Nodes that stay float, by operator.
+        silent: Activations that were 0 on all calibration data: what reads or gives them stays float.
     """
 
     passes: dict[str, int]
     quantized: dict[str, int]
     left_float: dict[str, int]
+    silent: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -46,11 +48,13 @@ class Lowering:
 
     Attributes:
         batches: Calibration batches.
+        observer: Of the activations that the quantizers of the graph say nothing about.
     """
 
     graph: Graph
     target: Target
     batches: Sequence[Tensors]
+    observer: Observer = Observer()
     known: Quantization = field(default_factory=Quantization)
 
 
@@ -79,21 +83,28 @@ class Pass:
         return (self.function.__doc__ or "").splitlines()[0].removesuffix(".")
 
 
-def lower(fake_quantized: Path, out: Path, target: Target, batches: Sequence[Tensors]) -> LowerReport:
+def lower(
+    fake_quantized: Path,
+    out: Path,
+    target: Target,
+    batches: Sequence[Tensors],
+    observer: Observer | None = None,
+) -> LowerReport:
     """Write the INT8 graph that `target` runs fast.
 
     Args:
-        fake_quantized: ONNX with the quantizers that PaddleSlim placed.
+        fake_quantized: ONNX with the quantizers that PaddleSlim placed, or with none.
         batches: Calibration batches, the ones PaddleSlim saw; they give the ranges that it left out.
+        observer: How they do; all values are kept where None.
 
     Raises:
         EdgeKitError: A pass that must keep the answers changed them.
     """
-    job = Lowering(Graph.load(fake_quantized), target, batches)
+    job = Lowering(Graph.load(fake_quantized), target, batches, observer or Observer())
     passes = {step.name: apply_pass(step, job) for step in PASSES}
     job.graph.save(out)
     quantized, left = _placement(job.graph)
-    return LowerReport(passes, quantized, left)
+    return LowerReport(passes, quantized, left, tuple(job.known.silent))
 
 
 def apply_pass(step: Pass, job: Lowering) -> int:
@@ -125,15 +136,21 @@ def _lift(job: Lowering) -> int:
     return len(job.known.ranges) + len(job.known.weight_scales)
 
 
-def complete_ranges(graph: Graph, known: Quantization, batches: Sequence[Tensors]) -> int:
+def complete_ranges(
+    graph: Graph, known: Quantization, batches: Sequence[Tensors], observer: Observer | None = None
+) -> int:
     """Give every activation a range: what was seen, cut to what PaddleSlim chose where it chose.
 
-    PaddleSlim's ranges are symmetric; what was seen tells where one side is never used.
+    PaddleSlim's ranges are symmetric; what was seen tells where one side is never used. A grid over no range
+    would have steps of 0, so an activation that never leaves 0 gets none.
     """
-    seen = observe_ranges(graph, batches)
+    seen = observe_ranges(graph, batches, observer)
     for name, span in seen.items():
         chosen = known.ranges.get(name)
         known.ranges[name] = span if chosen is None else chosen.intersect(span)
+        if span.low == span.high:
+            known.silent.append(name)
+            del known.ranges[name]
     return len(seen)
 
 
@@ -144,7 +161,7 @@ def _rewrite(function: Callable[[Graph], int], job: Lowering) -> int:
 PASSES: tuple[Pass, ...] = (
     Pass(lift_quantization, _lift),
     *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
-    Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches)),
+    Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches, job.observer)),
     Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known)),
     Pass(share_grids, lambda job: share_grids(job.graph, job.known)),
     Pass(place_quantizers, lambda job: place_quantizers(job.graph, job.known, job.target)),
