@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, external_data_helper, helper, inliner, numpy_helper, version_converter
+from onnx import (
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    external_data_helper,
+    helper,
+    inliner,
+    numpy_helper,
+    version_converter,
+)
 
 from convert.export import OPSET
 from edge_kit.core.errors import BadData
@@ -176,4 +185,6 @@ def _refuse_not_numbers(name: str, model: ModelProto) -> None:
         values = numpy_helper.to_array(stored)
         wrong = ~np.isfinite(values) if tensor in readers else np.isnan(values)
         if wrong.any():
-            raise BadData(f"{int(wrong.sum())} of {values.size} numbers in weight {tensor!r} of {name!r} are not finite")
+            raise BadData(
+                f"{int(wrong.sum())} of {values.size} numbers in weight {tensor!r} of {name!r} are not finite"
+            )

@@ -100,7 +100,9 @@ def _refuse_constant(path: Path, arrays: list[Array]) -> None:
     """A range of one point is no range."""
     if all(array.size and array.min() == array.max() for array in arrays):
         value = arrays[0].reshape(-1)[0]
-        raise BadData(f"every number in {path.name!r} is the same, {value:g}; no range follows from that: give real samples")
+        raise BadData(
+            f"every number in {path.name!r} is the same, {value:g}; no range follows from that: give real samples"
+        )
 
 
 def _samples(spec: TensorSpec) -> tuple[int | str, ...]:
@@ -110,7 +112,9 @@ def _samples(spec: TensorSpec) -> tuple[int | str, ...]:
 def _fits(array: Array, spec: TensorSpec) -> bool:
     if array.ndim != len(spec.shape) or not array.ndim:
         return False
-    return all(isinstance(axis, str) or size == axis for size, axis in zip(array.shape[1:], spec.shape[1:], strict=True))
+    return all(
+        isinstance(axis, str) or size == axis for size, axis in zip(array.shape[1:], spec.shape[1:], strict=True)
+    )
 
 
 FORMATS.add("npz", DataFormat("npz", ArraySamples, no_mini_set))

@@ -63,7 +63,9 @@ class PictureInput:
         if spec.dtype == "uint8" and (mean or std):
             raise UsageError(f"input {spec.name!r} is uint8 and takes pictures as they are; leave out --mean and --std")
         if resize is not None and (height != width or resize < height):
-            raise UsageError(f"--resize {resize} does not fit a graph of {height} x {width}; it is at least its square side")
+            raise UsageError(
+                f"--resize {resize} does not fit a graph of {height} x {width}; it is at least its square side"
+            )
         if resize is None and height == width:
             resize = round(height * RESIZE)
         return cls(spec, resize, _channels("--mean", mean, IMAGENET_MEAN), _channels("--std", std, IMAGENET_STD))
@@ -131,9 +133,9 @@ class PictureSamples(Unlabelled):
     def read(self, places: Sequence[int]) -> Tensors:
         return {self.prepare.spec.name: np.stack([self.prepare(_decode(self._paths[i])) for i in places])}
 
-    def count_blank(self, samples: int) -> int:
-        """How many of the pictures that calibration reads are of one value throughout, as black ones are."""
-        images = [_decode(self._paths[i]) for i in self.calibration_places(samples)]
+    def count_blank(self) -> int:
+        """How many of the pictures for calibration are of one value throughout, as black ones are."""
+        images = (_decode(self._paths[i]) for i in self.calibration_places(self.train_size()))
         return sum(1 for image in images if image.min() == image.max())
 
 

@@ -28,8 +28,8 @@ class Unlabelled(ABC):
     sizes: Mapping[str, int] = {}
 
     def __init__(self, name: str, count: int, inputs: Sequence[TensorSpec]) -> None:
-        self.name = name
         self.shared = count < 2
+        self.name = f"{name}, {'calibrated on' if self.shared else 'held out'}"
         self._calibration = list(range(0, count, 2))
         self._evaluation = list(range(1, count, 2)) or self._calibration
         fixed = [spec.shape[0] for spec in inputs if isinstance(spec.shape[0], int)]
@@ -74,5 +74,3 @@ class Unlabelled(ABC):
 def no_mini_set(folder: object, settings: MiniSettings, progress: Progress) -> NoReturn:
     """There is no small set of a user's own samples."""
     raise UsageError("a model of your own has no mini set; pass --data FOLDER or FILE.npz")
-
-

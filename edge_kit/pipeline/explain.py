@@ -18,6 +18,7 @@ from edge_kit.core.errors import EdgeKitError, UsageError
 from edge_kit.core.tensors import MAIN, TensorSpec
 from edge_kit.core.workspace import Workspace
 from edge_kit.pipeline.bundles import find_bundles
+from edge_kit.tasks.own import OWN
 from runtimes.inputs import Shapes
 from runtimes.isolated import Isolated, Model
 from runtimes.protocol import OperatorTime, Runtime
@@ -92,7 +93,9 @@ def _subjects(workspace: Workspace, name: str, target: Target) -> list[Subject]:
     bundle = Bundle(place) if place.is_dir() else find_bundles(workspace, [name])[0]
     manifest = bundle.manifest
     precision = "int8" if "int8" in manifest.graphs else next(iter(manifest.graphs))
-    remedy = f"edge-kit compress {manifest.id} --target {target.name}"
+    asked = bundle.receipt()["request"] if manifest.task == OWN else {}
+    model = f"{asked['id']} --data {asked['data']}" if asked else manifest.id
+    remedy = f"edge-kit compress {model} --target {target.name}"
     return [
         Subject(f"{bundle.path.name} {precision}/{graph}", bundle.graph(precision, graph), inputs, remedy)
         for graph, inputs in manifest.inputs.items()
