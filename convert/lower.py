@@ -15,7 +15,7 @@ from convert.observe import Observer, observe_ranges
 from convert.parity import measure_parity
 from convert.passes.canonical import CANONICAL
 from convert.passes.lift import lift_quantization
-from convert.passes.place import absorb_activations, place_quantizers, share_grids
+from convert.passes.place import QUANTIZABLE, WEIGHTED, absorb_activations, place_quantizers, share_grids
 from convert.quantization import Quantization
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.tensors import Tensors
@@ -176,5 +176,7 @@ def _placement(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
     for node in graph.nodes:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
-        (quantized if node.input[0] in dequantized else left)[node.op_type] += 1
+        read = node.input[:2] if node.op_type in (*WEIGHTED, "Add") else node.input[:1]
+        in_int8 = node.op_type in QUANTIZABLE and dequantized.issuperset(read)
+        (quantized if in_int8 else left)[node.op_type] += 1
     return dict(quantized), dict(left)

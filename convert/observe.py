@@ -77,14 +77,16 @@ def _cut(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: di
 
 
 def _activations(graph: Graph, batches: Sequence[Tensors]) -> Iterator[tuple[str, Array]]:
-    """Every float tensor of the graph, batch by batch."""
-    inner = [name for name in graph.float_tensors() if name not in graph.outputs]
+    """Every float tensor of the graph in order, batch by batch."""
+    computed = graph.float_tensors()
+    inner = [name for name in computed if name not in graph.outputs]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "observed.onnx"
         onnx.save(graph.to_model(extra_outputs=inner), str(path))
         session = get_runtime("onnx").load(path)
         for batch in batches:
             inputs = {name: batch[name] for name in graph.inputs}
-            for name, value in {**inputs, **session.run(inputs)}.items():
-                if value.dtype.kind == "f" and value.size:
-                    yield name, value
+            values = {**inputs, **session.run(inputs)}
+            for name in (*inputs, *computed):
+                if values[name].dtype.kind == "f" and values[name].size:
+                    yield name, values[name]

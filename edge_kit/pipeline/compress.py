@@ -23,7 +23,8 @@ from edge_kit.pipeline.receipt import make_receipt
 from edge_kit.pipeline.runner import Input, Runner, installed_version
 from edge_kit.pipeline.sources import model_of, setup_of
 from edge_kit.pipeline.stages import BUNDLE, QUANTIZATION
-from edge_kit.pipeline.subject import OWN, subject_of
+from edge_kit.pipeline.subject import subject_of
+from edge_kit.tasks.own import OWN
 from edge_kit.train.recipe import Recipe
 from runtimes.targets import TARGETS, cpu_name, this_machine
 

@@ -12,7 +12,7 @@ from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import sha256_file
 from edge_kit.pipeline.runner import Input, Runner
 from edge_kit.pipeline.sources import model_of, open_folder, packaged_weights, setup_of
-from edge_kit.pipeline.subject import OWN
+from edge_kit.tasks.own import OWN
 
 
 def base_settings(model: str, setup: str, max_bad: int) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from edge_kit.data.pictures import PictureSamples
 from edge_kit.data.unlabelled import Unlabelled
 from edge_kit.pipeline.runner import Input, Runner
 from edge_kit.pipeline.sources import open_folder
-from edge_kit.pipeline.subject import OWN, own_settings
+from edge_kit.pipeline.subject import own_settings
+from edge_kit.tasks.own import OWN
 from runtimes.inputs import Shapes, settle
 from runtimes.interface import Interface, read_interface
 
@@ -201,8 +202,10 @@ def _notes(dataset: Any, data: Path) -> tuple[str, ...]:
         notes.append(f"{dataset.prepare.told()}; --resize, --mean and --std set others")
         blank, total = dataset.count_blank(), dataset.train_size()
         if blank == total:
-            raise BadData(f"every picture for calibration in {str(data)!r} is of one value throughout, as black ones are; "
-                          "no range follows from that: give real samples")  # fmt: skip
+            raise BadData(
+                f"every picture for calibration in {str(data)!r} is of one value throughout, as black ones are; "
+                "no range follows from that: give real samples"
+            )
         if blank:
             notes.append(f"{blank} of {total} pictures for calibration are of one value throughout, as black ones are")
         if dataset.bad:
