@@ -21,8 +21,8 @@ from edge_kit.pipeline.own import settings_of_bundle
 from edge_kit.pipeline.runner import Reporter, Runner
 from edge_kit.pipeline.sources import open_folder
 from edge_kit.pipeline.subject import subject_of
-from edge_kit.tasks.own import OWN
 from edge_kit.tasks import TASKS, Task
+from edge_kit.tasks.own import OWN
 from runtimes.isolated import Isolated, Model
 from runtimes.registry import get_runtime, reads
 

@@ -77,6 +77,7 @@ def test_mse_finds_what_trying_every_limit_finds() -> None:
     values = RNG.laplace(0, 1, 100_000)
     seen = Magnitudes(Range(float(values.min()), float(values.max())))
     seen.add(values)
+
     def error(span: Range) -> float:
         step = (span.high - span.low) / 255
         return float(((np.clip(np.rint(values / step) * step, span.low, span.high) - values) ** 2).mean())
