@@ -10,7 +10,12 @@ import pytest
 from onnx import helper
 
 from edge_kit.core.bundle import Bundle
+from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.tensors import MAIN
+from edge_kit.core.workspace import Workspace
+from edge_kit.pipeline.own import OwnOptions, take_own
+from edge_kit.pipeline.runner import Runner
+from edge_kit.report.progress import ConsoleReporter
 from tests.conftest import ANY_RATIO, Cli, Result
 from tests.convert.graphs import build
 from tests.convert.networks import MOBILENETV2, float_graph, untrained
@@ -135,31 +140,66 @@ def test_open_axes_take_their_sizes_from_the_samples_and_float_islands_are_told(
     assert agreement["value"] > 30
 
 
-def test_what_does_not_fit_is_one_line(folder: Path, session_cli: Cli, tmp_path: Path) -> None:
-    net, samples, shots = str(folder / "my net.onnx"), str(folder / "s.npz"), str(folder / "shots")
+def silent_runner(workspace: Path) -> Runner:
+    """For requests that are refused before a stage runs."""
+    return Runner(Workspace.open(workspace), ConsoleReporter(), workspace / "log")
+
+
+def test_what_does_not_fit_is_one_line(folder: Path, tmp_path: Path) -> None:
+    net, samples, shots = folder / "my net.onnx", folder / "s.npz", folder / "shots"
     black = tmp_path / "black"
     black.mkdir()
     cv2.imwrite(str(black / "0.png"), np.zeros((70, 70, 3), np.uint8))
-    image = build(
-        [helper.make_node("Neg", ["x"], ["y"])], {}, {"x": ["N", 3, "h", "w"]}, {"y": ["N", 3, "h", "w"]}
-    ).to_model()
-    onnx.save(image, tmp_path / "any.onnx")
-    cases = [
-        ((net,), 2, "follow from samples; pass --data FILE.npz or a folder of images"),
-        ((net, "--data", str(tmp_path / "none.npz")), 1, "does not exist"),
-        ((net, "--data", net), 2, "neither a folder of images nor a .npz file"),
-        ((net, "--data", str(black)), 1, "of one value throughout, as black ones are"),
-        ((net, "--data", samples, "--prune", "0.5"), 2, "leave out --prune and --weights"),
-        ((net, "--data", samples, "--mean", "0,0,0"), 2, "arrays are fed as they are"),
-        ((net, "--data", shots, "--mean", "a,b,c"), 2, "--mean takes R,G,B"),
-        ((net, "--data", samples, "--shape", "imgae=1,3,64,64"), 2, "unknown input 'imgae'; did you mean 'image'?"),
-        ((str(tmp_path / "any.onnx"), "--data", shots), 2, "input 'x' has open axes (N, 3, h, w); fix them: --shape"),
-        ((str(tmp_path / "no.onnx"), "--data", samples), 1, "no.onnx' does not exist"),
-        ((str(tmp_path / "no.json"), "--data", samples), 1, "new program format"),
-        (("mobilenetv2", "--resize", "64"), 2, "are for a model of your own"),
+    axes: list[int | str] = ["N", 3, "h", "w"]
+    open_image = build([helper.make_node("Neg", ["x"], ["y"])], {}, {"x": axes}, {"y": axes}).to_model()
+    onnx.save(open_image, tmp_path / "any.onnx")
+    none = OwnOptions()
+    cases: list[tuple[Path, Path | None, OwnOptions, str]] = [
+        (net, None, none, "follow from samples; pass --data FILE.npz or a folder of images"),
+        (net, tmp_path / "none.npz", none, "none.npz' does not exist"),
+        (net, net, none, "neither a folder of images nor a .npz file"),
+        (net, black, none, "of one value throughout, as black ones are"),
+        (net, samples, OwnOptions(mean=(0.0, 0.0, 0.0)), "arrays are fed as they are"),
+        (net, samples, OwnOptions({"imgae": (1, 3, 64, 64)}), "unknown input 'imgae'; did you mean 'image'?"),
+        (net, samples, OwnOptions({"image": (1, 3, 32, 32)}), "(1, 3, 32, 32) does not fit"),
+        (tmp_path / "any.onnx", shots, none, "input 'x' has open axes (N, 3, h, w); fix them: --shape"),
+        (tmp_path / "no.onnx", samples, none, "no.onnx' does not exist"),
+        (tmp_path / "no.json", samples, none, "new program format"),
     ]
-    for args, code, message in cases:
-        done = session_cli("compress", *args)
-        assert done.code == code, done.err
-        assert done.is_one_line(), done.err
-        assert message in done.err
+    for model, data, options, message in cases:
+        with pytest.raises(EdgeKitError) as fault:
+            take_own(str(model), data, 0, options, silent_runner(tmp_path / "workspace"))
+        assert message in str(fault.value)
+        assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--prune", "0.5"), "leave out --prune and --weights"),
+        (("--mean", "a,b,c"), "--mean takes R,G,B"),
+    ],
+)
+def test_options_that_make_no_sense_are_exit_code_2(
+    options: tuple[str, ...], message: str, folder: Path, session_cli: Cli
+) -> None:
+    done = session_cli("compress", str(folder / "my net.onnx"), "--data", str(folder / "s.npz"), *options)
+    assert done.code == 2
+    assert done.is_one_line(), done.err
+    assert message in done.err
+
+
+def test_a_zoo_model_brings_its_own_preprocessing(session_cli: Cli) -> None:
+    done = session_cli("compress", "toynet", "--resize", "64")
+    assert done.code == 2
+    assert "are for a model of your own; 'toynet' brings them" in done.err
+
+
+def test_shape_fixes_what_pictures_do_not(folder: Path, tmp_path: Path) -> None:
+    axes: list[int | str] = ["N", 3, "h", "w"]
+    graph = build([helper.make_node("Neg", ["x"], ["y"])], {}, {"x": axes}, {"y": axes})
+    onnx.save(graph.to_model(), tmp_path / "any.onnx")
+    options = OwnOptions({"x": (1, 3, 24, 48)})
+    model = take_own(str(tmp_path / "any.onnx"), folder / "shots", 0, options, silent_runner(tmp_path / "workspace"))
+    assert model.settings["own"]["inputs"] == [{"name": "x", "shape": ["N", 3, 24, 48], "dtype": "float32"}]
+    assert model.notes[0].startswith("pictures: stretched to 24 x 48, RGB")
