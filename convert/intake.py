@@ -185,6 +185,5 @@ def _refuse_not_numbers(name: str, model: ModelProto) -> None:
         values = numpy_helper.to_array(stored)
         wrong = ~np.isfinite(values) if tensor in readers else np.isnan(values)
         if wrong.any():
-            raise BadData(
-                f"{int(wrong.sum())} of {values.size} numbers in weight {tensor!r} of {name!r} are not finite"
-            )
+            count = f"{int(wrong.sum())} of {values.size} numbers"
+            raise BadData(f"{count} in weight {tensor!r} of {name!r} are not finite; take a checkpoint from before that")

@@ -171,5 +171,6 @@ def _with_remedy(finding: Finding, subject: Subject) -> Finding:
     if subject.remedy and finding.code in MADE_BY_COMPRESS:
         return replace(finding, fix=subject.remedy)
     if finding.code == "full-precision" and finding.operators:
-        return replace(finding, fix=f"{finding.fix}: edge-kit compress ID does both for a model of `edge-kit zoo`")
+        how = "edge-kit compress does both, of a model of `edge-kit zoo` by ID, of this file with --data SAMPLES"
+        return replace(finding, fix=f"{finding.fix}: {how}")
     return finding
