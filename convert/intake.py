@@ -186,4 +186,4 @@ def _refuse_not_numbers(name: str, model: ModelProto) -> None:
         wrong = ~np.isfinite(values) if tensor in readers else np.isnan(values)
         if wrong.any():
             count = f"{int(wrong.sum())} of {values.size} numbers"
-            raise BadData(f"{count} in weight {tensor!r} of {name!r} are not finite; take a checkpoint from before that")
+            raise BadData(f"{count} in weight {tensor!r} of {name!r} are not finite; take an earlier checkpoint")
