@@ -47,8 +47,8 @@ def _print_findings(console: Console, graph: dict[str, Any], report: dict[str, A
         console.print(table)
         if not graph["remedy"]:
             console.print(
-                f"what to mend in a plain file; `edge-kit compress MODEL --target {report['target']}` lowers a float model "
-                "so, of the zoo or of yours",
+                f"what to mend in a plain file; `edge-kit compress MODEL --target {report['target']}` lowers a float "
+                "model so, of the zoo or of yours",
                 style="dim",
                 highlight=False,
             )
