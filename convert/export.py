@@ -90,6 +90,13 @@ def paddle_to_onnx(prefix: Path, out: Path, spec: GraphSpec | None) -> None:
     graph.save(out)
 
 
+def name_interface(path: Path, spec: GraphSpec) -> None:
+    """Give the inputs and outputs of a file their specified axes and names, in place."""
+    graph = Graph.load(path)
+    graph.name_interface(spec)
+    graph.save(path)
+
+
 def canonicalise(onnx_in: Path, out: Path) -> dict[str, int]:
     """Rewrite a float graph without changing its answers; returns rewrites by pass."""
     graph = Graph.load(onnx_in)

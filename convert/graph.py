@@ -105,7 +105,7 @@ class Graph:
         onnx.save(model, str(path))
 
     def name_interface(self, spec: GraphSpec) -> None:
-        """Give the outputs their specified names, in order, and open axes their letters."""
+        """Give the outputs their specified names, in order, and the axes of inputs their letters and sizes."""
         body = self._model.graph
         for value, name in zip(body.output, spec.outputs, strict=True):
             producer = self.producer(value.name)
@@ -123,6 +123,8 @@ class Graph:
                 for axis, size in zip(value.type.tensor_type.shape.dim, specs[value.name].shape, strict=True):
                     if isinstance(size, str):
                         axis.dim_param = size
+                    else:
+                        axis.dim_value = size
         self.outputs = list(spec.outputs)
 
     def retype_input(self, spec: TensorSpec) -> None:
@@ -136,6 +138,14 @@ class Graph:
         """Names of the inputs that take integers."""
         kinds = {v.name: helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type) for v in self._model.graph.input}
         return {name for name in self.inputs if kinds[name].kind in "iu"}
+
+    def float_tensors(self) -> list[str]:
+        """Names of the float32 tensors that nodes compute, in order; one of a type that nobody can tell is left out."""
+        computed = [name for node in self.nodes for name in node.output if name]
+        model = onnx.shape_inference.infer_shapes(self.to_model())
+        values = (*model.graph.value_info, *model.graph.output)
+        types = {value.name: value.type.tensor_type.elem_type for value in values}
+        return [name for name in computed if types.get(name) == onnx.TensorProto.FLOAT]
 
     def producer(self, tensor: str) -> NodeProto | None:
         """The node that computes `tensor`; None for inputs and constants."""

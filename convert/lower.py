@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from convert.graph import Graph
-from convert.observe import observe_ranges
+from convert.observe import Observer, observe_ranges
 from convert.parity import measure_parity
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.canonical import CANONICAL
 from convert.passes.lift import lift_quantization
-from convert.passes.place import absorb_activations, place_quantizers, share_grids
+from convert.passes.place import QUANTIZABLE, WEIGHTED, absorb_activations, place_quantizers, share_grids
 from convert.quantization import Quantization
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.images import ImagePreprocess
@@ -35,11 +35,13 @@ class LowerReport:
         passes: Rewrites by pass, in order.
         quantized: Nodes given INT8 inputs, by operator.
         left_float: Nodes that stay float, by operator.
+        silent: Activations that were 0 on all calibration data: what reads or gives them stays float.
     """
 
     passes: dict[str, int]
     quantized: dict[str, int]
     left_float: dict[str, int]
+    silent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Lowering:
 
     Attributes:
         batches: Calibration batches.
+        observer: Of the activations that the quantizers of the graph say nothing about.
         camera: The input that is to take pixels; None where all stay as they are.
         pixels: What is known of it once it does.
     """
@@ -68,6 +71,7 @@ class Lowering:
     graph: Graph
     target: Target
     batches: Sequence[Tensors]
+    observer: Observer = Observer()
     known: Quantization = field(default_factory=Quantization)
     camera: Camera | None = None
     pixels: Pixels | None = None
@@ -99,23 +103,29 @@ class Pass:
 
 
 def lower(
-    fake_quantized: Path, out: Path, target: Target, batches: Sequence[Tensors], camera: Camera | None = None
+    fake_quantized: Path,
+    out: Path,
+    target: Target,
+    batches: Sequence[Tensors],
+    observer: Observer | None = None,
+    camera: Camera | None = None,
 ) -> LowerReport:
     """Write the INT8 graph that `target` runs fast.
 
     Args:
-        fake_quantized: ONNX with the quantizers that PaddleSlim placed.
+        fake_quantized: ONNX with the quantizers that PaddleSlim placed, or with none.
         batches: Calibration batches, the ones PaddleSlim saw; they give the ranges that it left out.
+        observer: How they do; all values are kept where None.
         camera: An input that is to take pixels; calibration batches are of floats all the same.
 
     Raises:
         EdgeKitError: A pass that must keep the answers changed them, or the graph cannot take pixels.
     """
-    job = Lowering(Graph.load(fake_quantized), target, batches, camera=camera)
+    job = Lowering(Graph.load(fake_quantized), target, batches, observer or Observer(), camera=camera)
     passes = {step.name: apply_pass(step, job) for step in (PASSES if camera is None else CAMERA_PASSES)}
     job.graph.save(out)
     quantized, left = _placement(job.graph)
-    return LowerReport(passes, quantized, left)
+    return LowerReport(passes, quantized, left, tuple(job.known.silent))
 
 
 def apply_pass(step: Pass, job: Lowering) -> int:
@@ -147,15 +157,21 @@ def _lift(job: Lowering) -> int:
     return len(job.known.ranges) + len(job.known.weight_scales)
 
 
-def complete_ranges(graph: Graph, known: Quantization, batches: Sequence[Tensors]) -> int:
+def complete_ranges(
+    graph: Graph, known: Quantization, batches: Sequence[Tensors], observer: Observer | None = None
+) -> int:
     """Give every activation a range: what was seen, cut to what PaddleSlim chose where it chose.
 
-    PaddleSlim's ranges are symmetric; what was seen tells where one side is never used.
+    PaddleSlim's ranges are symmetric; what was seen tells where one side is never used. A grid over no range
+    would have steps of 0, so an activation that never leaves 0 gets none.
     """
-    seen = observe_ranges(graph, batches)
+    seen = observe_ranges(graph, batches, observer)
     for name, span in seen.items():
         chosen = known.ranges.get(name)
         known.ranges[name] = span if chosen is None else chosen.intersect(span)
+        if span.low == span.high:
+            known.silent.append(name)
+            del known.ranges[name]
     return len(seen)
 
 
@@ -181,7 +197,7 @@ def _read_stored_pixels(job: Lowering) -> int:
 PASSES: tuple[Pass, ...] = (
     Pass(lift_quantization, _lift),
     *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
-    Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches)),
+    Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches, job.observer)),
     Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known)),
     Pass(share_grids, lambda job: share_grids(job.graph, job.known)),
     Pass(place_quantizers, lambda job: place_quantizers(job.graph, job.known, job.target)),
@@ -209,5 +225,7 @@ def _placement(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
         if node.input[0] in integers:  # it moves pixels, or computes shapes from theirs
             integers.update(node.output)
             continue
-        (quantized if node.input[0] in dequantized else left)[node.op_type] += 1
+        read = node.input[:2] if node.op_type in (*WEIGHTED, "Add") else node.input[:1]
+        in_int8 = node.op_type in QUANTIZABLE and dequantized.issuperset(read)
+        (quantized if in_int8 else left)[node.op_type] += 1
     return dict(quantized), dict(left)

@@ -3,41 +3,90 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from convert.graph import Graph
+from convert.clipping import SEARCHES, Magnitudes
+from convert.graph import Array, Graph
 from convert.quantization import Range
-from edge_kit.core.errors import BadData
+from edge_kit.core.errors import BadData, UsageError, unknown_name
 from edge_kit.core.tensors import Tensors
 from runtimes.registry import get_runtime
 
+ALGORITHMS = ("abs_max", "avg", *SEARCHES)
 
-def observe_ranges(graph: Graph, batches: Iterable[Tensors]) -> dict[str, Range]:
-    """The smallest range that holds each float activation over all batches, graph inputs included.
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """How the range of an activation follows from what was seen, by PaddleSlim's names.
+
+    A range need not lie evenly around 0: what a symmetric algorithm allows is cut to what was seen.
+
+    Attributes:
+        algorithm: `abs_max` keeps all values, `avg` takes the mean of the batches' ends, `hist` keeps `share`
+            of all values; `KL`, `mse` and `emd` search for the limit with the least error of their kind.
+        share: Of the values that `hist` keeps.
+    """
+
+    algorithm: str = "abs_max"
+    share: float = 0.99999
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in ALGORITHMS:
+            raise unknown_name("quantization algorithm", self.algorithm, ALGORITHMS)
+        if not 0 < self.share <= 1:
+            raise UsageError(f"the share of values to keep must be above 0 and at most 1, got {self.share!r}")
+
+
+def observe_ranges(graph: Graph, batches: Sequence[Tensors], observer: Observer | None = None) -> dict[str, Range]:
+    """The range of each float activation over all batches, graph inputs included.
+
+    Args:
+        observer: The smallest range that holds all values where None.
 
     Raises:
         BadData: No batch, or an activation that is not finite.
     """
-    inner = [name for node in graph.nodes for name in node.output if name and name not in graph.outputs]
-    lows: dict[str, float] = {}
-    highs: dict[str, float] = {}
+    observer = observer or Observer()
+    lows: dict[str, list[float]] = {}
+    highs: dict[str, list[float]] = {}
+    for name, value in _activations(graph, batches):
+        if not np.isfinite(value).all():
+            raise BadData(f"activation {name!r} is not finite on the calibration data; look at the weights")
+        lows.setdefault(name, []).append(min(float(value.min()), 0.0))
+        highs.setdefault(name, []).append(max(float(value.max()), 0.0))
+    if not lows:
+        raise BadData("no calibration data: give at least one sample")
+    if observer.algorithm == "avg":
+        return {name: Range(float(np.mean(lows[name])), float(np.mean(highs[name]))) for name in lows}
+    spans = {name: Range(min(lows[name]), max(highs[name])) for name in lows}
+    return spans if observer.algorithm == "abs_max" else _cut(graph, batches, observer, spans)
+
+
+def _cut(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: dict[str, Range]) -> dict[str, Range]:
+    """Run once more, now that the histograms' ends are known."""
+    seen = {name: Magnitudes(span) for name, span in spans.items()}
+    for name, value in _activations(graph, batches):
+        seen[name].add(value)
+    search = SEARCHES[observer.algorithm]
+    return {name: one.cut(search(one, observer.share)) if one.top else spans[name] for name, one in seen.items()}
+
+
+def _activations(graph: Graph, batches: Sequence[Tensors]) -> Iterator[tuple[str, Array]]:
+    """Every float tensor of the graph in order, batch by batch."""
+    computed = graph.float_tensors()
+    inner = [name for name in computed if name not in graph.outputs]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "observed.onnx"
         onnx.save(graph.to_model(extra_outputs=inner), str(path))
         session = get_runtime("onnx").load(path)
         for batch in batches:
             inputs = {name: batch[name] for name in graph.inputs}
-            for name, value in {**inputs, **session.run(inputs)}.items():
-                if value.dtype.kind != "f" or not value.size:
-                    continue
-                if not np.isfinite(value).all():
-                    raise BadData(f"activation {name!r} is not finite on the calibration data; look at the weights")
-                lows[name] = min(lows.get(name, 0.0), float(value.min()))
-                highs[name] = max(highs.get(name, 0.0), float(value.max()))
-    if not lows:
-        raise BadData("no calibration data: give at least one sample")
-    return {name: Range(lows[name], highs[name]) for name in lows}
+            values = {**inputs, **session.run(inputs)}
+            for name in (*inputs, *computed):
+                if values[name].dtype.kind == "f" and values[name].size:
+                    yield name, values[name]

@@ -45,7 +45,9 @@ def measure_parity(reference: Run, candidate: Run, batches: Iterable[Tensors]) -
 
 def _compare(name: str, wanted: Array, got: Array) -> Parity:
     if wanted.shape != got.shape or not (np.isfinite(wanted).all() and np.isfinite(got).all()):
-        return Parity(name, float("inf"), float("inf"), (), len(wanted))
+        return Parity(name, float("inf"), float("inf"), (), _samples(wanted))
+    if not wanted.size:
+        return Parity(name, 0.0, 0.0, (), 0)
     difference = np.abs(wanted.astype(np.float64) - got)
     at = np.unravel_index(int(difference.argmax()), difference.shape)
     top = float(difference.max())
@@ -54,5 +56,9 @@ def _compare(name: str, wanted: Array, got: Array) -> Parity:
         top,
         top / max(float(np.abs(wanted).max()), 1e-12),
         tuple(int(i) for i in at),
-        len(wanted),
+        _samples(wanted),
     )
+
+
+def _samples(value: Array) -> int:
+    return len(value) if value.ndim else 1

@@ -44,7 +44,9 @@ class Quantization:
     Attributes:
         ranges: By activation tensor.
         weight_scales: By constant, one scale per output channel, (C,) float32; the values lie on that grid.
+        silent: Activations that were 0 all the time: they have no range, and no grid.
     """
 
     ranges: dict[str, Range] = field(default_factory=dict)
     weight_scales: dict[str, Array] = field(default_factory=dict)
+    silent: list[str] = field(default_factory=list)

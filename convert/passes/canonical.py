@@ -15,6 +15,8 @@ def fold_batch_norm(graph: Graph) -> int:
         conv = graph.producer(norm.input[0])
         if conv is None or conv.op_type != "Conv" or len(graph.consumers(conv.output[0])) > 1:
             continue
+        if conv.output[0] in graph.outputs:
+            continue
         if not all(graph.is_constant(name) for name in (*conv.input[1:], *norm.input[1:])):
             continue
         scale, shift, mean, variance = (graph.constants[name].astype(np.float64) for name in norm.input[1:5])
@@ -24,7 +26,7 @@ def fold_batch_norm(graph: Graph) -> int:
         _set_conv(
             graph,
             conv,
-            weight * gain.reshape(-1, 1, 1, 1),
+            weight * gain.reshape(-1, *[1] * (weight.ndim - 1)),
             (bias - mean) * gain + shift,
             norm.output[0],
         )
@@ -35,6 +37,8 @@ def fold_batch_norm(graph: Graph) -> int:
 
 def _set_conv(graph: Graph, conv: NodeProto, weight: Array, bias: Array, output: str) -> None:
     name = conv.input[1]
+    if f"{name}.folded" in graph.constants:  # another convolution has the same weights
+        name = output
     graph.constants[f"{name}.folded"] = weight.astype(np.float32)
     graph.constants[f"{name}.folded_bias"] = bias.astype(np.float32)
     conv.input[:] = [conv.input[0], f"{name}.folded", f"{name}.folded_bias"]
@@ -78,7 +82,7 @@ def gemm_from_matmul_and_add(graph: Graph) -> int:
         readers = graph.consumers(matmul.output[0])
         if weight is None or weight.ndim != 2 or source is None or source.op_type != "Flatten":
             continue
-        if len(readers) != 1 or readers[0].op_type != "Add":
+        if len(readers) != 1 or readers[0].op_type != "Add" or matmul.output[0] in graph.outputs:
             continue
         add = readers[0]
         bias_name = next(name for name in add.input if name != matmul.output[0])

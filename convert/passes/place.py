@@ -11,6 +11,7 @@ from convert.quantization import Quantization, Range
 from runtimes.targets import Target
 
 WEIGHTED = ("Conv", "Gemm")
+MOST_BIAS = 2**30  # steps that the INT32 of a bias is filled up to; the rest is room for the sums of products
 SAME_GRID = (
     "Flatten",
     "MaxPool",
@@ -149,14 +150,23 @@ def _quantize_weight(
         axis = 1
     filters = np.moveaxis(weight, axis, 0)  # (..., C, ...) -> (C, ...)
     scale = weight_scale(filters.reshape(len(filters), -1), known.weight_scales.get(name))
+    bias = _bias(graph, node, len(filters))
+    if bias is not None:
+        # A channel of tiny or no weights, as a batch norm that was trained away leaves, would clip its bias.
+        scale = np.maximum(scale, np.abs(bias) / (float(input_scale) * MOST_BIAS)).astype(np.float32)
     depthwise = node.op_type == "Conv" and is_depthwise(weight, attribute(node, "group", 1))
     fit = fit_pairs if target.saturating_pairs and not depthwise else fit_channels
     quantized, scale = fit(filters, scale)
     _insert_constant(graph, node, 1, np.ascontiguousarray(np.moveaxis(quantized, 0, axis)), scale, axis)
-    if len(node.input) > 2 and node.input[2]:
+    if bias is not None:
         bias_scale = (input_scale * scale).astype(np.float32)
-        bias = np.rint(graph.constants[node.input[2]] / bias_scale)
-        _insert_constant(graph, node, 2, np.clip(bias, -(2**31) + 1, 2**31 - 1).astype(np.int32), bias_scale, 0)
+        _insert_constant(graph, node, 2, np.rint(bias / bias_scale).astype(np.int32), bias_scale, 0)
+
+
+def _bias(graph: Graph, node: NodeProto, channels: int) -> Array | None:
+    """One number a channel, (C,); None where there is none, or a Gemm adds something of another shape."""
+    bias = graph.constants[node.input[2]] if len(node.input) > 2 and node.input[2] else None
+    return bias if bias is not None and bias.shape == (channels,) else None
 
 
 def weight_scale(rows: Array, found: Array | None) -> Array:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from edge_kit.pipeline.runner import Runner
 
 ModelArgument = Annotated[str, typer.Argument(help="Id of a zoo model; `edge-kit zoo` lists them.")]
+SubjectArgument = Annotated[
+    str, typer.Argument(help="Id of a zoo model, or a model of yours: MODEL.onnx or MODEL.pdmodel.")
+]
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="Data set in the model's published format.", show_default="mini"),

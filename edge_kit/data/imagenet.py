@@ -65,7 +65,7 @@ class ImageNetFolder:
     def _read_list(self, root: Path, name: str) -> list[Sample]:
         samples = []
         for sample in _parse_list(root, name):
-            fault = _fault(sample.path)
+            fault = picture_fault(sample.path)
             if fault:
                 self.bad.append(f"{str(sample.path.relative_to(root))!r} ({fault})")
             else:
@@ -137,7 +137,7 @@ def _parse_list(root: Path, name: str) -> list[Sample]:
     return samples
 
 
-def _fault(path: Path) -> str | None:
+def picture_fault(path: Path) -> str | None:
     """What is wrong with an image file, judged by its first and last bytes; None where nothing is."""
     try:
         with path.open("rb") as file:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_kit.core.records import Check
-from edge_kit.zoo import ZooEntry
+from edge_kit.pipeline.subject import Subject
+
+USUAL_AGREEMENT = {"%": 95.0, "dB": 20.0}
+"""By unit: same answers, and the outputs over what quantization added to them, 20 dB being a tenth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,7 @@ class Limits:
         max_size_ratio: INT8 bytes over full precision bytes.
         max_latency_ratio: INT8 p50 over full precision p50.
         max_parity: Relative difference between Paddle and exported full precision outputs.
+        min_agreement: Of INT8 with full precision where there is no metric; None for `USUAL_AGREEMENT`.
         reference_slack: How far below its published row a metric may lie on the published data set.
     """
 
@@ -26,6 +30,7 @@ class Limits:
     max_size_ratio: float = 0.30
     max_latency_ratio: float = 1.0
     max_parity: float = 1e-4
+    min_agreement: float | None = None
     reference_slack: float = 0.5
 
     def drop(self, pruned: bool) -> float:
@@ -34,7 +39,7 @@ class Limits:
         return usual if self.max_drop is None else self.max_drop
 
 
-def check_all(facts: Mapping[str, Any], entry: ZooEntry, share: float, limits: Limits) -> tuple[Check, ...]:
+def check_all(facts: Mapping[str, Any], subject: Subject, share: float, limits: Limits) -> tuple[Check, ...]:
     """Every check that the facts allow.
 
     Args:
@@ -43,8 +48,9 @@ def check_all(facts: Mapping[str, Any], entry: ZooEntry, share: float, limits: L
     """
     return (
         *_parity(facts, limits),
-        *_references(facts, entry, limits),
+        *_references(facts, subject, limits),
         *_drop(facts, limits.drop(bool(share))),
+        *_agreement(facts, limits),
         *_pruning(facts, share),
         *_ratios(facts, limits),
     )
@@ -74,11 +80,11 @@ def _parity(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
     ]
 
 
-def _references(facts: Mapping[str, Any], entry: ZooEntry, limits: Limits) -> list[Check]:
+def _references(facts: Mapping[str, Any], subject: Subject, limits: Limits) -> list[Check]:
     """Published rows: held to on the published data set, shown as not comparable on any other."""
     measured = {metric["name"]: metric for metric in facts["models"]["fp32"]["metrics"]}
     checks = []
-    for row in entry.references:
+    for row in subject.references:
         metric = measured.get(row.metric)
         if metric is None:
             continue
@@ -103,6 +109,22 @@ def _drop(facts: Mapping[str, Any], limit: float) -> list[Check]:
         note = f"{first['value']:.2f} to {own['value']:.2f} on {own['samples']} samples of {own['dataset']}"
         drop = first["value"] - own["value"]
         checks.append(Check.at_most(f"{version} {own['name']} drop", drop, limit, "points", note))
+    return checks
+
+
+def _agreement(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
+    """Without a metric, full precision is what INT8 is held to."""
+    if facts["models"]["fp32"]["metrics"]:
+        return []
+    checks = []
+    for version, one in facts["agreement"].items():
+        least = USUAL_AGREEMENT.get(one["unit"]) if limits.min_agreement is None else limits.min_agreement
+        if least is not None:
+            worst = max(
+                (row["max_rel"] for rows in facts["differences"][version].values() for row in rows), default=0.0
+            )
+            note = f"on {one['samples']} samples of {one['dataset']}; largest relative error {worst:.2g}"
+            checks.append(Check.at_least(f"{version} {one['name']}", one["value"], least, one["unit"], note))
     return checks
 
 

@@ -1,8 +1,9 @@
-"""The main job: a zoo model from full precision to a checked INT8 bundle."""
+"""The main job: a model of the zoo or of the user's own, from full precision to a checked INT8 bundle."""
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,11 +18,14 @@ from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
 from edge_kit.pipeline.bundles import publish_bundle
 from edge_kit.pipeline.checks import Limits, check_all
 from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, packaged_input
+from edge_kit.pipeline.own import OwnOptions, is_own, lowering_notes, own_id, take_own
 from edge_kit.pipeline.pixels import FLOAT, PIXELS, check_input, check_takes_pixels
 from edge_kit.pipeline.receipt import make_receipt
 from edge_kit.pipeline.runner import Input, Runner, installed_version
 from edge_kit.pipeline.sources import model_of, setup_of
-from edge_kit.pipeline.stages import BUNDLE
+from edge_kit.pipeline.stages import BUNDLE, QUANTIZATION
+from edge_kit.pipeline.subject import subject_of
+from edge_kit.tasks.own import OWN
 from edge_kit.train.recipe import Recipe
 from runtimes.targets import TARGETS, cpu_name, this_machine
 
@@ -33,18 +37,18 @@ class CompressRequest:
     """What the user asked for.
 
     Attributes:
-        id: Of a zoo model.
-        data: Folder in the model's published format; None for the mini set.
+        id: Of a zoo model, or the file of a model of the user's own.
+        data: Folder in the model's published format; None for the mini set. Samples for an own model.
         weights: File of weights to use instead of training, or `pretrained`; None to train.
         prune: Share of the multiply-accumulates to remove before quantization; 0 for none.
         criterion: What a filter's worth is judged by, `l1` or `fpgm`.
         target: Of the INT8 graphs; `auto` reads this machine.
-        input: What the graphs take: `float`, normalised; or `uint8-nhwc`, the pixels of a picture.
-        algorithm: How PaddleSlim chooses the range of an activation.
+        algorithm: How the range of an activation is chosen, by PaddleSlim or, of an own ONNX file, in its way.
         calibration: Training samples that ranges are found on.
         max_bad: Missing or broken samples to leave out before giving up.
         threads: That latency is measured with.
         limits: That the checks hold the result to.
+        own: What is told of a model of the user's own.
     """
 
     id: str
@@ -58,6 +62,7 @@ class CompressRequest:
     max_bad: int = 0
     threads: int = 1
     limits: Limits = Limits()
+    own: OwnOptions = OwnOptions()
     input: str = FLOAT
 
     def __post_init__(self) -> None:
@@ -71,19 +76,26 @@ class CompressRequest:
         check_input(self.input)
 
 
-class _Compression:
-    """One request on its way through the stages."""
+class _Work(ABC):
+    """One request on its way through the stages.
+
+    Attributes:
+        base: Settings of every stage: which model, fed how.
+        notes: What was taken for granted, for people.
+    """
+
+    base: Mapping[str, Any]
+    data: Input
+    notes: tuple[str, ...] = ()
 
     def __init__(self, request: CompressRequest, runner: Runner) -> None:
         self.request, self.runner = request, runner
-        self.mini = request.data is None
-        self.base = base_settings(request.id, "mini" if self.mini else "published", request.max_bad)
-        self.entry, self.setup = model_of(self.base), setup_of(self.base)
         self.form = {"input": request.input} if request.input != FLOAT else {}  # of the graphs, for later stages
-        if request.input == PIXELS:
-            check_takes_pixels(self.entry, self.setup)
         self.target = this_machine().name if request.target == "auto" else request.target
-        self.data = model_data(DataRequest(self.base, request.data), runner)
+
+    @abstractmethod
+    def exported(self) -> dict[str, Input]:
+        """Full precision graphs by version, `fp32` first; the last one ships."""
 
     def run(
         self,
@@ -95,6 +107,42 @@ class _Compression:
         """Run a stage of this model on this data."""
         given = {"data": self.data, **inputs}
         return self.runner.run(stage, {**self.base, **extra}, given, conditions=conditions)
+
+    def quantized(self, exported: Input) -> tuple[Input, Input]:
+        """The stage that chose the ranges, and the INT8 graphs."""
+        calibration = {"calibration": self.request.calibration}
+        how = {**calibration, "algorithm": self.request.algorithm}
+        fake = self.run("quantize", how, {"export": exported})
+        plan = {**calibration, "target": self.target, **self.form}
+        return fake, self.run("lower", plan, {"export": exported, "quantize": fake})
+
+    def shipped(self, exported: Input) -> Input:
+        """Float graphs that take what the INT8 ones do."""
+        return self.run("camera", {}, {"export": exported}) if self.form else exported
+
+
+class _OfZoo(_Work):
+    """A model of the zoo: trained, or with weights from elsewhere, then exported."""
+
+    def __init__(self, request: CompressRequest, runner: Runner) -> None:
+        super().__init__(request, runner)
+        if request.own != OwnOptions():
+            raise UsageError(
+                f"--shape, --resize, --mean and --std are for a model of your own; {request.id!r} brings them"
+            )
+        self.mini = request.data is None
+        self.base = base_settings(request.id, "mini" if self.mini else "published", request.max_bad)
+        self.entry, self.setup = model_of(self.base), setup_of(self.base)
+        if request.input == PIXELS:
+            check_takes_pixels(self.entry, self.setup)
+        self.data = model_data(DataRequest(self.base, request.data), runner)
+
+    def exported(self) -> dict[str, Input]:
+        dense = self.dense()
+        versions = {"fp32": self.export(dense)}
+        if self.request.prune:
+            versions["pruned"] = self.export(self.pruned(dense))
+        return versions
 
     def train(self, recipe: Recipe, start: Input | None, data: Input) -> Input:
         inputs = {"data": data, **({"weights": start} if start else {})}
@@ -130,16 +178,35 @@ class _Compression:
     def export(self, weights: Input) -> Input:
         return self.run("export", {}, {"weights": weights})
 
-    def quantized(self, exported: Input) -> tuple[Input, Input]:
-        calibration = {"calibration": self.request.calibration}
-        how = {**calibration, "algorithm": self.request.algorithm}
-        fake = self.run("quantize", how, {"export": exported})
-        plan = {**calibration, "target": self.target, **self.form}
-        return fake, self.run("lower", plan, {"export": exported, "quantize": fake})
 
-    def shipped(self, exported: Input) -> Input:
-        """Float graphs that take what the INT8 ones do."""
-        return self.run("camera", {}, {"export": exported}) if self.form else exported
+class _OfUser(_Work):
+    """A model of the user's own, on samples of his."""
+
+    def __init__(self, request: CompressRequest, runner: Runner) -> None:
+        super().__init__(request, runner)
+        if request.prune or request.weights:
+            raise UsageError(f"{request.id!r} has its weights and no recipe; leave out --prune and --weights")
+        if request.input == PIXELS:
+            raise UsageError(f"--input {PIXELS} is for models of the zoo; leave it out for {request.id!r}")
+        model = take_own(request.id, request.data, request.max_bad, request.own, runner)
+        self.base, self.files, self.data, self.notes = model.settings, model.files, model.data, model.notes
+
+    def exported(self) -> dict[str, Input]:
+        received = self.run("receive", {}, self.files)
+        self.notes += tuple(read_json(received.path / "report.json")["done"])
+        return {"fp32": received}
+
+    def quantized(self, exported: Input) -> tuple[Input, Input]:
+        """PaddleSlim reads Paddle programs only; the ranges of an ONNX file are found while it is lowered."""
+        if "program" in self.files:
+            return super().quantized(exported)
+        how = {
+            "calibration": self.request.calibration,
+            "algorithm": self.request.algorithm,
+            "target": self.target,
+        }
+        lowered = self.run("lower", how, {"export": exported, "quantize": exported})
+        return lowered, lowered
 
 
 def compress(request: CompressRequest, runner: Runner) -> CompressReport:
@@ -148,51 +215,54 @@ def compress(request: CompressRequest, runner: Runner) -> CompressReport:
     Raises:
         EdgeKitError: A stage failed; earlier ones are kept.
     """
-    work = _Compression(request, runner)
-    dense = work.dense()
-    exported = {"fp32": work.export(dense)}
-    if request.prune:
-        exported["pruned"] = work.export(work.pruned(dense))
-    whole = exported.get("pruned", exported["fp32"])
-    fake, lowered = work.quantized(whole)
+    work = (_OfUser if is_own(request.id) else _OfZoo)(request, runner)
+    subject = subject_of(work.base)
+    exported = work.exported()
+    whole = list(exported.values())[-1]
+    chosen, lowered = work.quantized(whole)
     floats = {name: work.shipped(one) for name, one in exported.items()}
     versions = {**floats, "int8": lowered}
     machine = {"cpu": cpu_name(), "isa": this_machine().name, "cores": str(os.cpu_count())}
     plan = {"threads": request.threads, "runtime": "onnx", **work.form}
     measured = work.run("measure", plan, versions, machine)
-    facts = _facts(exported, lowered, fake, measured)
+    facts = _facts(exported, lowered, chosen, measured)
+    facts["notes"] = [*work.notes, *(lowering_notes(facts["lowering"]) if OWN in work.base else ())]
     if work.form:
         facts["camera"] = {name: read_json(one.path / "report.json")["parity"] for name, one in floats.items()}
-    checks = check_all(facts, work.entry, request.prune, request.limits)
-    receipt = make_receipt(work.entry, request, facts, checks, machine)
+    checks = check_all(facts, subject, request.prune, request.limits)
+    receipt = make_receipt(subject, request, facts, checks, machine)
+    if OWN in work.base:
+        receipt[OWN] = work.base[OWN]
     content = {"target": work.target, "receipt": receipt, **work.form}
-    fp32 = floats.get("pruned", floats["fp32"])
+    fp32 = list(floats.values())[-1]
     bundle = work.run("bundle", content, {"export": whole, "fp32": fp32, "int8": lowered})
     place = publish_bundle(runner.workspace, bundle_name(request), bundle.path / BUNDLE)
     models = {name: _record(place, name, measured) for name, measured in facts["models"].items()}
-    return CompressReport(request.id, str(place), Bundle(place).digest, tuple(runner.records), models, checks, facts)
+    return CompressReport(subject.id, str(place), Bundle(place).digest, tuple(runner.records), models, checks, facts)
 
 
 def bundle_name(request: CompressRequest) -> str:
     """What a bundle is called in the workspace: the model and what makes it special."""
-    parts = [request.id]
+    own = is_own(request.id)
+    parts = [own_id(request.id) if own else request.id]
     if request.prune:
         parts.append(f"prune{round(100 * request.prune)}")
     if request.data is not None:
-        parts.append(request.data.resolve().name)
+        data = request.data.resolve()
+        parts.append(own_id(data.name) if own and data.is_file() else data.name)
     if request.input != FLOAT:
         parts.append(request.input)
     return "-".join(parts)
 
 
-def _facts(exported: Mapping[str, Input], lowered: Input, fake: Input, measured: Input) -> dict[str, Any]:
+def _facts(exported: Mapping[str, Input], lowered: Input, chosen: Input, measured: Input) -> dict[str, Any]:
     """All that the stages found out, as JSON."""
     exports = {name: read_json(given.path / "report.json") for name, given in exported.items()}
     facts: dict[str, Any] = read_json(measured.path / "measured.json")
     facts["parity"] = {name: report["parity"] for name, report in exports.items()}
     facts["size"] = {name: report["size"] for name, report in exports.items()}
     facts["lowering"] = read_json(lowered.path / "report.json")
-    facts["quantization"] = read_json(fake.path / "report.json")
+    facts["quantization"] = read_json(chosen.path / QUANTIZATION)
     facts["versions"] = {
         name: installed_version(name)
         for name in (

@@ -19,6 +19,7 @@ from edge_kit.core.tensors import MAIN, TensorSpec
 from edge_kit.core.workspace import Workspace
 from edge_kit.pipeline.bundles import find_bundles
 from edge_kit.pipeline.pixels import PIXELS
+from edge_kit.tasks.own import OWN
 from runtimes.inputs import Shapes
 from runtimes.isolated import Isolated, Model
 from runtimes.protocol import OperatorTime, Runtime
@@ -93,7 +94,9 @@ def _subjects(workspace: Workspace, name: str, target: Target) -> list[Subject]:
     bundle = Bundle(place) if place.is_dir() else find_bundles(workspace, [name])[0]
     manifest = bundle.manifest
     precision = "int8" if "int8" in manifest.graphs else next(iter(manifest.graphs))
-    remedy = f"edge-kit compress {manifest.id} --target {target.name}"
+    asked = bundle.receipt()["request"] if manifest.task == OWN else {}
+    model = f"{asked['id']} --data {asked['data']}" if asked else manifest.id
+    remedy = f"edge-kit compress {model} --target {target.name}"
     if bundle.takes_pixels():
         remedy += f" --input {PIXELS}"
     return [
@@ -171,5 +174,6 @@ def _with_remedy(finding: Finding, subject: Subject) -> Finding:
     if subject.remedy and finding.code in MADE_BY_COMPRESS:
         return replace(finding, fix=subject.remedy)
     if finding.code == "full-precision" and finding.operators:
-        return replace(finding, fix=f"{finding.fix}: edge-kit compress ID does both for a model of `edge-kit zoo`")
+        how = "edge-kit compress does both, of a model of `edge-kit zoo` by ID, of this file with --data SAMPLES"
+        return replace(finding, fix=f"{finding.fix}: {how}")
     return finding

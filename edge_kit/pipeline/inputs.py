@@ -14,6 +14,7 @@ from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import sha256_file
 from edge_kit.pipeline.runner import Input, Runner
 from edge_kit.pipeline.sources import model_of, open_folder, packaged_weights, setup_of
+from edge_kit.tasks.own import OWN
 
 
 def base_settings(model: str, setup: str, max_bad: int) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def model_data(request: DataRequest, runner: Runner) -> Input:
         BadData: The folder is not of the model's format, or too much of it is broken.
     """
     if request.folder is not None:
-        if not request.folder.is_dir():
+        if not request.folder.is_dir() and OWN not in request.base:
             raise BadData(f"data folder {str(request.folder)!r} is not a folder")
         folder = request.folder.resolve()
         return Input(folder, open_folder(request.base, folder).digest())

@@ -14,7 +14,7 @@ from edge_kit.core.progress import Progress
 from edge_kit.core.tensors import Graphs, GraphSpec
 from edge_kit.data import Dataset
 from edge_kit.pipeline.job import Context
-from edge_kit.pipeline.sources import model_of
+from edge_kit.pipeline.subject import subject_of
 from edge_kit.tasks import TASKS, Task
 from runtimes.bench import latency_of
 from runtimes.compare import compare
@@ -38,7 +38,7 @@ def measure_versions(
     Returns:
         JSON: `models`, `agreement` and `differences` by version, `verdicts`, and whether the data is the published set.
     """
-    task = TASKS.get(model_of(context.settings).task)
+    task = TASKS.get(subject_of(context.settings).task)
     runtime, plan = context.settings["runtime"], TimingPlan(threads=context.settings["threads"])
     inputs = {name: spec.inputs for name, spec in (specs or {}).items()}
     files = {v: {path.stem: path for path in sorted(folder.glob("*.onnx"))} for v, folder in versions.items()}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from convert.diverge import find_divergence
 from edge_kit.core.bundle import FULL, Bundle
@@ -16,9 +17,12 @@ from edge_kit.core.tensors import Graphs, Tensors
 from edge_kit.data import Dataset
 from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data
 from edge_kit.pipeline.measure import output_differences
+from edge_kit.pipeline.own import settings_of_bundle
 from edge_kit.pipeline.runner import Reporter, Runner
-from edge_kit.pipeline.sources import model_of, open_folder
+from edge_kit.pipeline.sources import open_folder
+from edge_kit.pipeline.subject import subject_of
 from edge_kit.tasks import TASKS, Task
+from edge_kit.tasks.own import OWN
 from runtimes.isolated import Isolated, Model
 from runtimes.registry import get_runtime, reads
 
@@ -88,13 +92,13 @@ def parity_matrix(
         UsageError: The bundle's model is not in the zoo, or a runtime has no such name.
         BadData: The data does not fit, or ONNX Runtime cannot run the bundle.
     """
-    base = base_settings(bundle.manifest.id, "mini" if data is None else "published", 0)
+    base = _base(bundle, data)
     folder = model_data(DataRequest(base, data), runner).path
     dataset = open_folder(base, folder, pixels=bundle.takes_pixels())
     if dataset.labels != bundle.manifest.labels:
         made = f"bundle {bundle.manifest.id!r} was made for other labels than those of {dataset.name}"
         raise BadData(f"{made}; pass --data DIR")
-    task = TASKS.get(model_of(base).task)
+    task = TASKS.get(subject_of(base).task)
     scene = _Scene(bundle, task, dataset, runner.workspace.root, reporter.progress)
     with Isolated(scene.model(REFERENCE, FULL)) as reference:
         right = {name: reference.session(name).run for name in bundle.manifest.inputs}
@@ -104,6 +108,12 @@ def parity_matrix(
                 reporter.started(f"{precision} on {runtime}")
                 rows.append(_row(scene, runtime, precision, right))
         return [_located(scene, row, rows, right) for row in rows]
+
+
+def _base(bundle: Bundle, data: Path | None) -> dict[str, Any]:
+    if bundle.manifest.task == OWN:
+        return settings_of_bundle(bundle, data)
+    return base_settings(bundle.manifest.id, "mini" if data is None else "published", 0)
 
 
 def _row(scene: _Scene, runtime: str, precision: str, right: Graphs) -> ParityRow:
@@ -131,12 +141,13 @@ def check_row(row: ParityRow, rows: Sequence[ParityRow]) -> Check:
     name = f"{row.precision} on {row.runtime}"
     if row.reason or row.max_rel is None or row.agreement is None:
         return Check(name, None, None, None, note=row.reason)
-    note = f"{row.agreement.value:.4g} % same answers on {row.agreement.samples}, relative error {row.max_rel:.2g}"
+    same = "% same answers" if row.agreement.unit == "%" else f"{row.agreement.unit} {row.agreement.name}"
+    note = f"{row.agreement.value:.4g} {same} on {row.agreement.samples}, relative error {row.max_rel:.2g}"
     note += f"; {row.diverges}" if row.diverges else ""
     if row.precision == FULL:
         return Check.at_most(f"{name}: error", row.max_rel, FLOAT_LIMIT, note=note)
     usual = _usual_agreement(row, rows)
-    return Check.at_least(f"{name}: agreement", row.agreement.value, usual - AGREEMENT_SLACK, "%", note)
+    return Check.at_least(f"{name}: agreement", row.agreement.value, usual - AGREEMENT_SLACK, row.agreement.unit, note)
 
 
 def _usual_agreement(row: ParityRow, rows: Sequence[ParityRow]) -> float:

@@ -7,28 +7,28 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edge_kit.core.records import Check
-from edge_kit.zoo import ZooEntry
+from edge_kit.pipeline.subject import Subject
 
 if TYPE_CHECKING:
     from edge_kit.pipeline.compress import CompressRequest
 
 
 def make_receipt(
-    entry: ZooEntry,
+    subject: Subject,
     request: CompressRequest,
     facts: Mapping[str, Any],
     checks: tuple[Check, ...],
     machine: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything a number needs to be believed: versions, machine, data, plan, limits and published rows."""
-    asked = {key: value for key, value in asdict(request).items() if key != "limits"}
+    asked = {key: value for key, value in asdict(request).items() if key not in ("limits", "own")}
     return {
         "request": {**asked, "data": str(request.data) if request.data else "mini"},
         "limits": asdict(request.limits),
         "machine": dict(machine),
-        "reference": [asdict(row) for row in entry.references],
-        "source": entry.source,
-        "licence": entry.licence,
+        "reference": [asdict(row) for row in subject.references],
+        "source": subject.source,
+        "licence": subject.licence,
         "checks": [asdict(check) for check in checks],
         **({"camera": facts["camera"]} if "camera" in facts else {}),
         **{
@@ -42,6 +42,7 @@ def make_receipt(
                 "size",
                 "lowering",
                 "quantization",
+                "notes",
             )
         },
     }

@@ -38,6 +38,10 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "camera": (("onnx", "onnxruntime", "numpy"), ("convert", "edge_kit.core", "edge_kit.tasks", "edge_kit.data")),
     "untrained": ((*PADDLE, "paddle2onnx", "onnx"), ("convert", "edge_kit.zoo")),
+    "receive": (
+        ("paddlepaddle", "paddlepaddle-gpu", "onnx", "onnxruntime", "numpy"),
+        ("convert", "edge_kit.tasks", "edge_kit.data"),
+    ),
     "adopt": (("paddle2onnx", "onnx"), ("convert",)),
     "quantize": ((*PADDLE, "paddleslim", "paddle2onnx"), ("compress.quantize", "convert")),
     "lower": (("onnx", "onnxruntime", "numpy"), ("convert",)),

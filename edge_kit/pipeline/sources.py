@@ -13,11 +13,11 @@ from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.progress import Progress
 from edge_kit.data import FORMATS, Dataset, OpenOptions
 from edge_kit.pipeline.job import Context
+from edge_kit.pipeline.subject import subject_of
 from edge_kit.zoo import MODELS, Setup, ZooEntry, load_all
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30
-PUBLISHED_NAMES = {"imagenet": "imagenet-1k"}
 
 
 def model_of(settings: Mapping[str, Any]) -> ZooEntry:
@@ -45,12 +45,10 @@ def open_folder(settings: Mapping[str, Any], folder: Path, *, pixels: bool = Fal
     Raises:
         BadData: The folder is not of that format.
     """
-    entry, setup = model_of(settings), setup_of(settings)
-    published = setup.made is None
-    name = PUBLISHED_NAMES.get(entry.data, entry.data) if published else f"mini-{entry.data}"
-    options = OpenOptions(name, published, settings["max_bad"], setup.augment)
-    preprocess = setup.preprocess.without_normalise() if pixels else setup.preprocess
-    return FORMATS.get(entry.data).open(folder, preprocess, options)
+    subject = subject_of(settings)
+    options = OpenOptions(subject.data, subject.published, settings["max_bad"], subject.augment)
+    preprocess = subject.preprocess.without_normalise() if pixels else subject.preprocess
+    return FORMATS.get(subject.format).open(folder, preprocess, options)
 
 
 def packaged_weights(name: str) -> Path | None:

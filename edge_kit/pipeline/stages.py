@@ -18,7 +18,8 @@ from edge_kit.core.weights import load_weights, save_weights
 from edge_kit.data import FORMATS, Dataset, MiniSettings
 from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.pixels import FLOAT, PIXELS, normalised_first, picture_of, pixel_specs
-from edge_kit.pipeline.sources import model_of, open_dataset, setup_of
+from edge_kit.pipeline.sources import model_of, open_dataset
+from edge_kit.pipeline.subject import subject_of
 from edge_kit.tasks import TASKS
 from edge_kit.train.recipe import Recipe
 from runtimes.faults import one_line
@@ -26,6 +27,7 @@ from runtimes.faults import one_line
 STAGES: Registry[Callable[[Context], None]] = Registry("stage")
 WEIGHTS = "weights.safetensors"
 BUNDLE = "bundle"
+QUANTIZATION = "quantization.json"  # of the stage that chose the ranges: how, and on what
 CALIBRATION_BATCH = 20
 PARITY_SAMPLES = 40
 
@@ -133,7 +135,7 @@ def camera(context: Context) -> None:
     from convert.passes.camera import take_pixels
     from runtimes.registry import get_runtime
 
-    preprocess, parity = setup_of(context.settings).preprocess, {}
+    preprocess, parity = subject_of(context.settings).preprocess, {}
     specs = _graphs(context)
     runs = {}
     for name, spec in specs.items():
@@ -176,6 +178,39 @@ def adopt(context: Context) -> None:
 
 
 @stage
+def receive(context: Context) -> None:
+    """A user's model in the form that `export` gives one of the zoo, and how far ONNX is off its Paddle program."""
+    from convert.export import canonicalise, name_interface
+    from convert.intake import count_parameters, take_onnx
+
+    [(name, spec)] = _graphs(context).items()
+    taken, out = context.scratch / "taken.onnx", context.out / f"{name}.onnx"
+    done = take_onnx(context.inputs["graph"], taken, str(context.settings["id"]))
+    name_interface(taken, spec)
+    report: dict[str, Any] = {
+        "done": done,
+        "passes": {name: canonicalise(taken, out)},
+        "size": {"parameters": count_parameters(out)},
+        "parity": {},
+    }
+    if "program" in context.inputs:
+        program = context.out / f"{name}.pdmodel"
+        shutil.copyfile(context.inputs["program"], program)
+        shutil.copyfile(context.inputs["weights"], program.with_suffix(".pdiparams"))
+        report["parity"][name] = _program_parity(context, program, out)
+    write_json(context.out / "report.json", report)
+
+
+def _program_parity(context: Context, program: Path, graph: Path) -> list[dict[str, Any]]:
+    from convert.parity import measure_parity
+    from runtimes.registry import get_runtime
+
+    paddle, onnx = get_runtime("paddle").load(program), get_runtime("onnx").load(graph)
+    feeds = _feeds(context, open_dataset(context), {graph.stem: onnx.run}, PARITY_SAMPLES)[graph.stem]
+    return [asdict(one) for one in measure_parity(paddle.run, onnx.run, feeds)]
+
+
+@stage
 def quantize(context: Context) -> None:
     """PaddleSlim's post-training quantization of every graph, as fake-quantized ONNX."""
     from compress.quantize.ptq import PtqSettings, quantize_static
@@ -187,24 +222,31 @@ def quantize(context: Context) -> None:
         fake = context.scratch / f"{name}.quantized"
         quantize_static(context.inputs["export"] / name, fake, feeds[name], settings)
         paddle_to_onnx(fake, context.out / f"{name}.onnx", spec)
-    write_json(context.out / "report.json", {"settings": asdict(settings), "calibration": _digest(feeds)})
+    write_json(context.out / QUANTIZATION, {"settings": asdict(settings), "calibration": _digest(feeds)})
 
 
 @stage
 def lower(context: Context) -> None:
-    """INT8 graphs for one target."""
+    """INT8 graphs for one target; ranges are found here where no quantizer did before."""
     from convert.lower import Camera
     from convert.lower import lower as lower_graph
+    from convert.observe import Observer
     from runtimes.targets import TARGETS
 
     feeds = _calibration(context)
     target = TARGETS[context.settings["target"]]
+    algorithm = context.settings.get("algorithm")
+    observer = Observer(algorithm) if algorithm else None
     report = {}
     for path in sorted(context.inputs["quantize"].glob("*.onnx")):
         picture = picture_of(_graphs(context)[path.stem]) if _takes_pixels(context) else None
-        entry = Camera(picture, setup_of(context.settings).preprocess) if picture else None
-        report[path.stem] = asdict(lower_graph(path, context.out / path.name, target, feeds[path.stem], entry))
+        entry = Camera(picture, subject_of(context.settings).preprocess) if picture else None
+        report[path.stem] = asdict(
+            lower_graph(path, context.out / path.name, target, feeds[path.stem], observer, entry)
+        )
     write_json(context.out / "report.json", report)
+    if observer:
+        write_json(context.out / QUANTIZATION, {"settings": asdict(observer), "calibration": _digest(feeds)})
 
 
 @stage
@@ -233,22 +275,24 @@ def bundle(context: Context) -> None:
 
 
 def _manifest(context: Context) -> Manifest:
-    entry, preprocess = model_of(context.settings), setup_of(context.settings).preprocess
-    specs, pixels = _graphs(context), _takes_pixels(context)
+    subject = subject_of(context.settings)
+    specs, preprocess, exported = subject.graphs, subject.preprocess, context.inputs["export"]
+    pixels = _takes_pixels(context)
     if pixels:
         specs, preprocess = pixel_specs(specs), preprocess.without_normalise()
+    programs = {} if pixels else {name: exported / f"{name}.pdmodel" for name in specs}
     return Manifest(
-        id=entry.id,
-        title=entry.title,
-        task=entry.task,
+        id=subject.id,
+        title=subject.title,
+        task=subject.task,
         target=context.settings["target"],
         graphs={p: {name: f"{p}/{name}.onnx" for name in specs} for p in ("fp32", "int8")},
         inputs={name: spec.inputs for name, spec in specs.items()},
         outputs={name: spec.outputs for name, spec in specs.items()},
         preprocess=preprocess.as_dict(),
         labels=open_dataset(context).labels,
-        model=read_json(context.inputs["export"] / "report.json")["size"],
-        paddle={} if pixels else {name: f"paddle/{name}.pdmodel" for name in specs},
+        model=read_json(exported / "report.json")["size"],
+        paddle={name: f"paddle/{name}.pdmodel" for name, program in programs.items() if program.is_file()},
     )
 
 
@@ -257,7 +301,7 @@ def _takes_pixels(context: Context) -> bool:
 
 
 def _graphs(context: Context) -> Mapping[str, GraphSpec]:
-    return model_of(context.settings).graphs(setup_of(context.settings).preprocess)
+    return subject_of(context.settings).graphs
 
 
 def _export_graph(context: Context, net: Any, name: str, spec: GraphSpec) -> dict[str, int]:
@@ -340,11 +384,13 @@ def _calibration(context: Context) -> dict[str, list[Tensors]]:
 
 
 def _feeds(context: Context, dataset: Dataset, runs: Graphs, samples: int) -> dict[str, list[Tensors]]:
-    task = TASKS.get(model_of(context.settings).task)
+    task = TASKS.get(subject_of(context.settings).task)
     found: dict[str, list[Tensors]] = {name: [] for name in runs}
-    for batch in dataset.calibration_batches(samples, CALIBRATION_BATCH):
+    total = min(samples, dataset.train_size())
+    for i, batch in enumerate(dataset.calibration_batches(samples, CALIBRATION_BATCH)):
         for name, inputs in task.feeds(runs, batch).items():
             found[name].append(inputs)
+        context.progress(min(i * CALIBRATION_BATCH, total), total, "calibration samples")
     return found
 
 

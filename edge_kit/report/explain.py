@@ -47,8 +47,8 @@ def _print_findings(console: Console, graph: dict[str, Any], report: dict[str, A
         console.print(table)
         if not graph["remedy"]:
             console.print(
-                "what to mend in a plain file; for a model of `edge-kit zoo`, "
-                f"`edge-kit compress ID --target {report['target']}` lowers it so",
+                f"what to mend in a plain file; `edge-kit compress MODEL --target {report['target']}` lowers a float "
+                "model so, of the zoo or of yours",
                 style="dim",
                 highlight=False,
             )

@@ -1,0 +1,122 @@
+"""Where to cut an activation's range: rare large values cost every other value precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from convert.graph import Array
+from convert.quantization import Range
+
+BINS = 2048
+STEPS = 255  # between the ends of an 8-bit grid
+CANDIDATES = 128  # limits that a search tries
+
+
+@dataclass(slots=True)
+class Magnitudes:
+    """A histogram of the magnitudes of one tensor.
+
+    Attributes:
+        span: The smallest range that holds all values.
+        zeros: Values that are exactly 0, which every grid represents.
+        counts: Of the others, (BINS,) from 0 to the largest magnitude.
+    """
+
+    span: Range
+    zeros: int = 0
+    counts: Array = field(default_factory=lambda: np.zeros(BINS, np.int64))
+
+    @property
+    def top(self) -> float:
+        """The largest magnitude."""
+        return max(self.span.high, -self.span.low)
+
+    def add(self, values: Array) -> None:
+        """Count one batch."""
+        sizes = np.abs(values.astype(np.float64)).ravel()
+        sizes = sizes[sizes > 0]
+        self.zeros += values.size - sizes.size
+        if sizes.size:
+            places = np.minimum(sizes * (BINS / self.top), BINS - 1).astype(np.intp)
+            self.counts += np.bincount(places, minlength=BINS)
+
+    def cut(self, limit: float) -> Range:
+        """The range of the values whose magnitude is at most `limit`."""
+        return self.span.intersect(Range(-limit, limit))
+
+
+def keep_share(seen: Magnitudes, share: float) -> float:
+    """The smallest limit under which `share` of all values lie."""
+    total = seen.zeros + int(seen.counts.sum())
+    below = seen.zeros + np.cumsum(seen.counts)
+    place = int(np.searchsorted(below, share * total))
+    return seen.top * min(place + 1, BINS) / BINS
+
+
+def least_divergence(seen: Magnitudes, share: float) -> float:
+    """The limit whose grid tells most of the distribution, by Kullback-Leibler divergence.
+
+    Source: S. Migacz, 8-bit Inference with TensorRT, GTC 2017.
+    """
+    levels = CANDIDATES
+    best, limit = np.inf, seen.top
+    for kept in np.linspace(levels, BINS, CANDIDATES).astype(int):
+        wanted = seen.counts[:kept].astype(np.float64)
+        groups = np.arange(kept) * levels // kept
+        filled = wanted > 0
+        sums = np.bincount(groups, wanted, levels)
+        sizes = np.maximum(np.bincount(groups, filled, levels), 1)
+        coarse = np.where(filled, (sums / sizes)[groups], 0.0)
+        wanted[-1] += seen.counts[kept:].sum()  # what is clipped lands on the last step
+        told = filled & (coarse > 0)
+        p, q = wanted / wanted.sum(), coarse / max(coarse.sum(), 1e-300)
+        # Where values land and the grid has none, as behind a gap, nothing is told of them.
+        lost = p[(p > 0) & ~told].sum() * np.log(BINS)
+        divergence = float((p[told] * np.log(p[told] / q[told])).sum() + lost)
+        if divergence < best:
+            best, limit = divergence, seen.top * kept / BINS
+    return limit
+
+
+def least_square(seen: Magnitudes, share: float) -> float:
+    """The limit with the least mean square error."""
+    return _search(seen, lambda sizes, rounded, counts: float((counts * (sizes - rounded) ** 2).sum()))
+
+
+def least_shift(seen: Magnitudes, share: float) -> float:
+    """The limit that moves mean and deviation of the magnitudes the least."""
+
+    def shift(sizes: Array, rounded: Array, counts: Array) -> float:
+        weights = counts / counts.sum()
+        means = [(weights * values).sum() for values in (sizes, rounded)]
+        spreads = [
+            np.sqrt((weights * (values - mean) ** 2).sum())
+            for values, mean in zip((sizes, rounded), means, strict=True)
+        ]
+        return float(abs(means[0] - means[1]) + abs(spreads[0] - spreads[1]))
+
+    return _search(seen, shift)
+
+
+def _search(seen: Magnitudes, error: Callable[[Array, Array, Array], float]) -> float:
+    sizes = (np.arange(BINS) + 0.5) * (seen.top / BINS)
+    limits = seen.top * np.linspace(1 / CANDIDATES, 1, CANDIDATES)
+    errors = []
+    for limit in limits:
+        span = seen.cut(limit)
+        step = (span.high - span.low) / STEPS
+        rounded = np.minimum(np.rint(sizes / step) * step, limit)
+        errors.append(error(sizes, rounded, seen.counts))
+    return float(limits[int(np.argmin(errors))])
+
+
+SEARCHES: dict[str, Callable[[Magnitudes, float], float]] = {
+    "hist": keep_share,
+    "KL": least_divergence,
+    "mse": least_square,
+    "emd": least_shift,
+}
+"""By algorithm; each takes what was seen, and the share that `hist` keeps."""

@@ -1,0 +1,149 @@
+"""Where ranges are cut, on distributions whose answer is known; and what a graph of odd channels comes to."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from convert.clipping import Magnitudes, least_square
+from convert.graph import Graph
+from convert.lower import lower
+from convert.observe import ALGORITHMS, Observer, observe_ranges
+from convert.quantization import Range
+from edge_kit.core.errors import BadData, UsageError
+from runtimes.registry import get_runtime
+from runtimes.targets import TARGETS
+from tests.convert.graphs import build
+
+RNG = np.random.default_rng(0)
+NORMAL = RNG.normal(0, 1, (2, 50_000)).astype(np.float32)
+EVEN = RNG.uniform(-1, 3, (2, 50_000)).astype(np.float32)
+
+
+def doubling() -> Graph:
+    """`y` is twice `x`, by way of `d`."""
+    nodes = [helper.make_node("Add", ["x", "x"], ["d"]), helper.make_node("Neg", ["d"], ["y"])]
+    return build(nodes, {}, {"x": ["N", 50_000]}, {"y": ["N", 50_000]})
+
+
+def observed(algorithm: str, *batches: np.ndarray, share: float = 0.99999) -> Range:
+    """The range of twice the batches, halved."""
+    span = observe_ranges(doubling(), [{"x": one} for one in batches], Observer(algorithm, share))["d"]
+    return Range(span.low / 2, span.high / 2)
+
+
+def test_abs_max_holds_every_value_and_no_more() -> None:
+    span = observed("abs_max", EVEN, NORMAL)
+    assert span.low == pytest.approx(min(EVEN.min(), NORMAL.min()))
+    assert span.high == pytest.approx(max(EVEN.max(), NORMAL.max()))
+
+
+def test_avg_is_the_mean_of_the_batches_ends() -> None:
+    span = observed("avg", EVEN[:1], 3 * EVEN[:1])
+    assert (span.low, span.high) == pytest.approx((2 * EVEN[0].min(), 2 * EVEN[0].max()))
+
+
+@pytest.mark.parametrize("share", [0.9, 0.99, 0.999])
+def test_hist_cuts_at_the_percentile_of_the_magnitudes(share: float) -> None:
+    limit = np.quantile(np.abs(NORMAL), share)
+    span = observed("hist", NORMAL[:1], NORMAL[1:], share=share)
+    assert span.high == pytest.approx(limit, abs=np.abs(NORMAL).max() / 1024)  # a bin on either side
+    assert span.low == -span.high
+
+
+def test_hist_counts_zeros_among_all_values() -> None:
+    mostly_zero = np.where(RNG.random(NORMAL.shape) < 0.9, 0, np.abs(NORMAL)).astype(np.float32)
+    span = observed("hist", mostly_zero, share=0.99)
+    assert span.high == pytest.approx(np.quantile(mostly_zero, 0.99), abs=0.01)
+
+
+@pytest.mark.parametrize("algorithm", ["hist", "mse", "emd", "KL", "avg", "abs_max"])
+def test_an_even_distribution_is_not_cut_much_by_any(algorithm: str) -> None:
+    span = observed(algorithm, EVEN)
+    assert span.low == pytest.approx(-1, abs=0.02)
+    assert 2.7 < span.high <= EVEN.max() + 1e-6
+
+
+# mse: 300,000 roundings, of (limit + 4.4)^2 / 255^2 / 12 each, and one clip of (100 - limit)^2 are least at 71.
+@pytest.mark.parametrize(("algorithm", "limit"), [("hist", 4.4), ("KL", 4.4), ("mse", 71), ("abs_max", 100)])
+def test_one_stray_value_sets_the_range_of_abs_max_alone(algorithm: str, limit: float) -> None:
+    values = np.tile(NORMAL, (3, 1))
+    values[0, 0] = 100
+    assert observed(algorithm, values).high == pytest.approx(limit, rel=0.5 if algorithm == "KL" else 0.1)
+
+
+def test_mse_finds_what_trying_every_limit_finds() -> None:
+    values = RNG.laplace(0, 1, 100_000)
+    seen = Magnitudes(Range(float(values.min()), float(values.max())))
+    seen.add(values)
+
+    def error(span: Range) -> float:
+        step = (span.high - span.low) / 255
+        return float(((np.clip(np.rint(values / step) * step, span.low, span.high) - values) ** 2).mean())
+
+    cut = seen.cut(least_square(seen, 1.0))
+    least = min(error(seen.cut(seen.top * share)) for share in np.linspace(0.05, 1, 100))
+    assert error(cut) < 1.02 * least
+    assert least < error(seen.span)
+
+
+def test_an_unknown_algorithm_suggests_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown quantization algorithm 'hits'; did you mean 'hist'"):
+        Observer("hits")
+
+
+def test_a_tensor_of_integers_inside_is_no_hindrance() -> None:
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["d"]),
+        helper.make_node("Shape", ["d"], ["s"]),
+        helper.make_node("Reshape", ["d", "s"], ["y"]),
+    ]
+    graph = build(nodes, {}, {"x": ["N", 4]}, {"y": ["N", 4]})
+    ranges = observe_ranges(graph, [{"x": np.array([[-1, 2, 0, 1]], np.float32)}])
+    assert ranges == {"x": Range(-1, 2), "d": Range(-2, 4), "y": Range(-2, 4)}
+
+
+def test_an_activation_that_is_not_finite_is_named() -> None:
+    nodes = [helper.make_node("Log", ["x"], ["l"]), helper.make_node("Neg", ["l"], ["y"])]
+    graph = build(nodes, {}, {"x": ["N", 2]}, {"y": ["N", 2]})
+    with pytest.raises(BadData, match="activation 'l' is not finite"):
+        observe_ranges(graph, [{"x": np.array([[1, -1]], np.float32)}])
+
+
+def odd_net() -> Graph:
+    """Two channels of the first convolution are dead, one with a bias; an unknown operator; an all-zero branch."""
+    rng = np.random.default_rng(2)
+    weight = rng.normal(0, 1, (6, 3, 3, 3)).astype(np.float32)
+    weight[1:3] = 0
+    weight[3] *= 1e-12
+    bias = np.array([0.1, 0.0, 0.7, -0.4, 0.2, 0.3], np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"]),
+        helper.make_node("Softsign", ["c"], ["g"]),
+        helper.make_node("Conv", ["g", "v"], ["e"]),
+        helper.make_node("Sub", ["x", "x"], ["zero"]),
+        helper.make_node("Conv", ["zero", "w", "b"], ["f"]),
+        helper.make_node("Conv", ["f", "v"], ["h"]),
+        helper.make_node("Concat", ["e", "h"], ["y"], axis=1),
+    ]
+    constants = {"w": weight, "b": bias, "v": rng.normal(0, 1, (2, 6, 1, 1)).astype(np.float32)}
+    return build(nodes, constants, {"x": ["N", 3, 8, 8]}, {"y": ["N", 4, 6, 6]})
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_dead_channels_keep_their_bias_and_what_no_pass_knows_stays_float(
+    algorithm: str, target: str, tmp_path: Path
+) -> None:
+    odd_net().save(tmp_path / "float.onnx")
+    batches = [{"x": np.random.default_rng(3).normal(0, 1, (8, 3, 8, 8)).astype(np.float32)}]
+    out = tmp_path / "int8.onnx"
+    report = lower(tmp_path / "float.onnx", out, TARGETS[target], batches, Observer(algorithm))
+    assert report.silent == ("zero",)
+    assert report.left_float == {"Softsign": 1, "Sub": 1, "Conv": 1, "Concat": 1}
+    assert report.quantized == {"Conv": 3}
+    wanted = get_runtime("onnx").load(tmp_path / "float.onnx").run(batches[0])["y"]
+    got = get_runtime("onnx").load(out).run(batches[0])["y"]
+    assert np.abs(got - wanted).max() < 0.15 * np.abs(wanted).max()
+    assert np.sqrt(((got - wanted) ** 2).mean()) < 0.03 * wanted.std()
