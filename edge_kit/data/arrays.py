@@ -15,7 +15,7 @@ from edge_kit.core.errors import BadData
 from edge_kit.core.files import sha256_file
 from edge_kit.core.tensors import Array, Tensors, TensorSpec
 from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions
-from edge_kit.data.unlabelled import Unlabelled, no_mini_set
+from edge_kit.data.unlabelled import Unlabelled
 from runtimes.inputs import show
 
 
@@ -117,4 +117,4 @@ def _fits(array: Array, spec: TensorSpec) -> bool:
     )
 
 
-FORMATS.add("npz", DataFormat("npz", ArraySamples, no_mini_set))
+FORMATS.add("npz", DataFormat("npz", ArraySamples))

@@ -65,12 +65,13 @@ class DataFormat:
     Attributes:
         name: `imagenet`.
         open: Reads a folder of that format: (folder, preprocessing, options) -> Dataset.
-        make_mini: Writes a small real set in that format: (folder, settings, progress).
+        make_mini: Writes a small real set in that format: (folder, settings, progress); None where samples are
+            the user's own.
     """
 
     name: str
     open: Callable[[Path, Any, OpenOptions], Dataset]
-    make_mini: Callable[[Path, MiniSettings, Progress], None]
+    make_mini: Callable[[Path, MiniSettings, Progress], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from edge_kit.core.images import IMAGENET_MEAN, IMAGENET_STD, Image, ImagePrepro
 from edge_kit.core.tensors import Array, Tensors, TensorSpec
 from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions
 from edge_kit.data.imagenet import picture_fault
-from edge_kit.data.unlabelled import Unlabelled, no_mini_set
+from edge_kit.data.unlabelled import Unlabelled
 from runtimes.inputs import show
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -171,4 +171,4 @@ def _decode(path: Path) -> Image:
     return image
 
 
-FORMATS.add("images", DataFormat("images", PictureSamples, no_mini_set))
+FORMATS.add("images", DataFormat("images", PictureSamples))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NoReturn
 
 import numpy as np
 
 from edge_kit.core.errors import UsageError
-from edge_kit.core.progress import Progress
 from edge_kit.core.tensors import Tensors, TensorSpec
-from edge_kit.data.dataset import MiniSettings
 
 
 class Unlabelled(ABC):
@@ -69,8 +66,3 @@ class Unlabelled(ABC):
         for start in range(0, len(places), step):
             part = places[start : start + step]
             yield self.read([part[i % len(part)] for i in range(self._batch or len(part))])
-
-
-def no_mini_set(folder: object, settings: MiniSettings, progress: Progress) -> NoReturn:
-    """There is no small set of a user's own samples."""
-    raise UsageError("a model of your own has no mini set; pass --data FOLDER or FILE.npz")

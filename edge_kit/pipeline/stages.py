@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_kit.core.bundle import Manifest, write_bundle
-from edge_kit.core.errors import BadData
+from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import read_json, write_json
 from edge_kit.core.registry import Registry
 from edge_kit.core.tensors import Graphs, GraphSpec, Tensors, random_inputs
@@ -42,6 +42,8 @@ def data(context: Context) -> None:
     """Make the mini set in its published format."""
     settings = dict(context.settings)
     form = FORMATS.get(settings.pop("format"))
+    if form.make_mini is None:
+        raise UsageError(f"data format {form.name!r} has no mini set; pass --data with samples of your own")
     form.make_mini(context.out, MiniSettings(**settings), context.progress)
 
 

@@ -29,7 +29,7 @@ def test_train_and_val_share_no_digit() -> None:
     assert set(val.labels) == set(range(10))
 
 
-@pytest.mark.parametrize("form", list(FORMATS), ids=lambda form: form.name)
+@pytest.mark.parametrize("form", [form for form in FORMATS if form.make_mini], ids=lambda form: form.name)
 def test_making_it_twice_gives_the_same_bytes(form, tmp_path: Path) -> None:
     for name in ("first", "second"):
         form.make_mini(tmp_path / name, SMALL, ignore)
