@@ -249,7 +249,7 @@ def test_real_networks_answer_as_after_normalising(name: str, mobilenetv2: Path,
 def int8_pair(mobilenetv2: Path, floats: Dataset, target: str) -> tuple[Path, Path]:
     out = mobilenetv2.with_name(f"{target}-pixels.onnx")
     camera = Camera(networks.SPEC.inputs[0], networks.MINI.preprocess)
-    report = lower(mobilenetv2, out, TARGETS[target], networks.feeds(floats), camera)
+    report = lower(mobilenetv2, out, TARGETS[target], networks.feeds(floats), camera=camera)
     assert list(report.passes) == [step.name for step in CAMERA_PASSES]
     assert report.left_float == {}
     return networks.lowered(mobilenetv2, target, floats), out
