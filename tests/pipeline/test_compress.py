@@ -238,9 +238,10 @@ def test_two_runs_at_once_do_the_work_once_and_agree(toy_run: Result, cli: Cli) 
     assert cli.logs().count("=== stage train:") == 1
 
 
-def test_weights_from_a_file_are_taken_instead_of_training(toy_run: Result, session_cli: Cli) -> None:
-    trained = next((session_cli.workspace / "stages").glob("train-*/weights.safetensors"))
-    done = session_cli(*TOY, "--weights", str(trained), "--json")
+def test_weights_from_a_file_are_taken_instead_of_training(toy_run: Result, session_cli: Cli, cli: Cli) -> None:
+    made = (session_cli.workspace / "stages").glob("train-*/weights.safetensors")
+    trained = min(made, key=lambda path: path.stat().st_mtime)  # the first: others were pruned before
+    done = cli(*TOY, "--weights", str(trained), "--json")
     assert done.code == 0, done.err
     assert "train" not in [stage["name"] for stage in done.json["stages"]]
     assert done.json["models"]["fp32"]["metric"] == toy_run.json["models"]["fp32"]["metric"]
