@@ -76,6 +76,13 @@ class Loopback:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+        try:
+            await self._relay(process, child)
+        finally:
+            # Left open, it would complain when it is collected, in the middle of some other test.
+            child._transport.close()
+
+    async def _relay(self, process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
         assert child.stdin and child.stdout and child.stderr
         feeding = asyncio.ensure_future(pump(process.stdin, child.stdin))
         feeding.add_done_callback(lambda _: child.stdin and child.stdin.close())
