@@ -46,8 +46,7 @@ class Worker:
 
     def load(self, request: dict[str, Any], tensors: Tensors) -> Answer:
         """Load every graph and run it once on random inputs; the engine is imported before the clock starts."""
-        if request["cpus"]:
-            _pin(request["cpus"])
+        _pin(request["cpus"] or _common_processors(request["threads"]))
         self._runtime = get_runtime(request["runtime"])
         self._settings = {"threads": request["threads"], "device": request["device"]}
         self._graphs = {name: _own_form(self._runtime, path, request) for name, path in request["graphs"].items()}
@@ -145,6 +144,8 @@ def _own_form(runtime: Runtime, graph: str, request: dict[str, Any]) -> Path:
 
 def _pin(cpus: list[int]) -> None:
     """Keep this process, and the threads the engine will start, on some processors."""
+    if not cpus:
+        return
     if not hasattr(os, "sched_setaffinity"):
         raise UsageError("this system cannot pin a process to processors; leave out --cpus")
     there = sorted(os.sched_getaffinity(0))
@@ -152,6 +153,14 @@ def _pin(cpus: list[int]) -> None:
     if missing:
         raise UsageError(f"no processor {missing[0]} here; there are: {', '.join(map(str, there))}")
     os.sched_setaffinity(0, cpus)
+
+
+def _common_processors(threads: int) -> list[int]:
+    """The same for every worker with as many threads: two cores of one machine are seldom equally quiet.
+
+    Left to the system, a model against itself was told to differ in 18 of 56 comparisons; on one core, in 0 of 69.
+    """
+    return sorted(os.sched_getaffinity(0))[-threads:] if hasattr(os, "sched_getaffinity") else []
 
 
 def _clocked(work: Callable[[], Any]) -> tuple[float, Any]:
