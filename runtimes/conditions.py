@@ -18,7 +18,7 @@ class Conditions:
 
     Attributes:
         cpu: The processor's model name.
-        cores: That this process may use.
+        cores: Of the machine; this process may be kept on fewer.
         stolen: Ticks that the hypervisor gave to others, since the machine started.
         ticks: Of all kinds, since the machine started.
         load: Processes that ran or waited, mean of the last minute.
@@ -38,10 +38,9 @@ def look(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Conditions:
     ticks = _ticks(proc / "stat")
     load = _first_number(proc / "loadavg")
     khz = _first_number(sys / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Conditions(
         cpu=cpu_name(proc / "cpuinfo"),
-        cores=cores,
+        cores=os.cpu_count() or 1,
         stolen=ticks[7] if len(ticks) > 7 else 0,
         ticks=sum(ticks[:8]),
         load=load,

@@ -40,7 +40,7 @@ class TimingPlan:
         batch: Size of the open axis `N`.
         device: `cpu` or `gpu`.
         seconds: Timing goes on for at least so long for each model.
-        cpus: Processors that the engine may use; empty for all.
+        cpus: Processors that the engine may use; empty for the last ones, as many as there are threads.
     """
 
     warmup: int = 20

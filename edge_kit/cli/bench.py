@@ -23,7 +23,10 @@ def bench(
     warmup: Annotated[int, typer.Option(help="Calls thrown away first.")] = 20,
     repeats: Annotated[int, typer.Option(help="Calls timed, at least.")] = 200,
     seconds: Annotated[float, typer.Option(help="Time each model for at least so long.")] = 1.0,
-    cpus: Annotated[str | None, typer.Option(help="Keep engines on these processors: 0,1.")] = None,
+    cpus: Annotated[
+        str | None,
+        typer.Option(help="Keep engines on these: 0,1.", show_default="the last, one a thread"),
+    ] = None,
     shape: Annotated[list[str] | None, typer.Option(help="Fix an input: NAME=1,3,224,224.")] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Show the time of every operator.")] = False,
     minutes: Annotated[float, typer.Option(help="Then run each without a pause for so long.")] = 0.0,

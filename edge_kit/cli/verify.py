@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_kit.cli.options import DataOption, JsonOption, WorkspaceOption, make_runner, print_json
 from edge_kit.core.errors import CheckError
+
+if TYPE_CHECKING:
+    from edge_kit.core.bundle import Bundle
 
 
 def verify(
@@ -32,7 +35,7 @@ def verify(
     reports = [verify_bundle(bundle) for bundle in found]
     if runtime:
         for bundle, report in zip(found, reports, strict=True):
-            _add_parity(report, bundle.path, runtime, data, workspace)
+            _add_parity(report, bundle, runtime, data, workspace)
     print_json(reports) if json else print_verified(reports)
     short = [f"{r['bundle']}: {c['name']} ({c['note']})" for r in reports for c in r["checks"] if c["ok"] is False]
     if short:
@@ -40,16 +43,15 @@ def verify(
 
 
 def _add_parity(
-    report: dict[str, object], path: Path, runtimes: str, data: Path | None, workspace: Path | None
+    report: dict[str, object], bundle: Bundle, runtimes: str, data: Path | None, workspace: Path | None
 ) -> None:
-    from edge_kit.core.bundle import Bundle
     from edge_kit.pipeline.bench import runtimes_of
     from edge_kit.pipeline.parity import check_row, parity_matrix
     from edge_kit.report.progress import ConsoleReporter
 
     with ConsoleReporter() as reporter:
         runner = make_runner(workspace, "verify", reporter)
-        rows = parity_matrix(Bundle(path), runtimes_of(runtimes), data, runner, reporter)
+        rows = parity_matrix(bundle, runtimes_of(runtimes), data, runner, reporter)
     report["parity"] = [asdict(row) for row in rows]
     checks = report["checks"]
     assert isinstance(checks, list)

@@ -30,7 +30,7 @@ class Latency:
     """Times of single calls, with the whole plan they were taken by; milliseconds.
 
     Attributes:
-        cpus: Processors the engine was kept on; empty for all.
+        cpus: Processors asked for; empty for the last ones of the machine, as many as there are threads.
     """
 
     p50_ms: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,7 @@ def test_a_picture_is_timed_apart_from_the_model(write_graph: WriteGraph) -> Non
     pictures, none = bench(targets).rows
     assert pictures.preprocess_ms is not None and pictures.preprocess_ms > pictures.latency.p50_ms
     assert none.preprocess_ms is None
+
+
+def test_a_model_that_is_kept_on_one_core_does_not_make_the_machine_smaller(write_graph: WriteGraph) -> None:
+    assert bench([target("m", write_graph())]).machine["cores"] == os.cpu_count()
