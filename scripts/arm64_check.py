@@ -25,6 +25,7 @@ from runtimes.hosts import Host, ThisMachine
 from runtimes.isolated import Isolated, Model
 from scripts.arm64_host import CPUS, Arm64
 from scripts.arm64_models import PICTURES
+from scripts.command import run_command
 
 BATCH = 10
 MAX_PARITY = 1e-4  # as between Paddle and the exported graph
@@ -139,10 +140,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False)
-    app.command()(main)
-    try:
-        app()
-    except EdgeKitError as fault:
-        print(f"test-arm64: {fault}", file=sys.stderr)
-        sys.exit(fault.exit_code)
+    run_command("test-arm64", main)

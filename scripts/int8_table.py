@@ -26,6 +26,7 @@ from runtimes.faults import one_line
 from runtimes.isolated import Isolated
 from runtimes.targets import cpu_name, this_machine
 from runtimes.timing import TimingPlan, interleave
+from scripts.command import run_command
 from scripts.int8_rivals import FP32, NNCF, ORT_QDQ, ORT_QOPERATOR, OURS, SIDE, pictures
 
 # At most so much of FP32's time, of its size, and of the time of the best that the engine's own quantizer makes.
@@ -261,10 +262,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False)
-    app.command()(main)
-    try:
-        app()
-    except EdgeKitError as fault:
-        print(f"int8-table: {fault}", file=sys.stderr)
-        sys.exit(fault.exit_code)
+    run_command("int8-table", main)
