@@ -117,8 +117,12 @@ def test_bench_with_no_model_measures_every_bundle_fp32_beside_int8(toy_run: Res
     assert all(row["cold_start_ms"] > 0 and row["peak_rss_bytes"] > 1e6 for row in done.json["rows"])
 
 
-def test_a_check_that_falls_short_is_exit_code_3_and_names_it(toy_run: Result, session_cli: Cli) -> None:
-    done = session_cli("compress", "toynet", "--calibration", "40", "--max-size-ratio", "0.0001")
+def test_a_check_that_falls_short_is_exit_code_3_and_names_it(
+    toy_run: Result, session_cli: Cli, tmp_path: Path
+) -> None:
+    shutil.copytree(session_cli.workspace, tmp_path / "copy", symlinks=True)  # other tests hold the bundle to be good
+    cli = session_cli.in_workspace(tmp_path / "copy")
+    done = cli("compress", "toynet", "--calibration", "40", "--max-size-ratio", "0.0001")
     assert done.code == 3
     assert done.is_one_line()
     assert "int8 size ratio" in done.err

@@ -91,6 +91,7 @@ def paddle():
     return call
 
 
+os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])  # where the harness keeps its workers, too
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 call = {"onnx": onnx, "openvino": openvino, "mnn": mnn, "ncnn": ncnn, "paddle": paddle}[ENGINE]()
