@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from convert.engine import run_file, run_model
-from convert.graph import Array, Graph
+from convert.graph import Array, Graph, label
 from convert.noise import FLOAT_ERROR, LIMIT, NO_GRID, Evidence, grids, to_levels, with_rounded_weights
 from convert.quantization import Range
 from convert.segments import MADE, Cut, Piece, stored_pairs
@@ -293,7 +293,7 @@ class _Search:
     def _divergence(self, piece: Piece, found: Evidence, sizes: tuple[float, float], guess: str) -> Divergence:
         return Divergence(
             tensor=piece.tensor,
-            node=piece.maker.name or piece.maker.output[0],
+            node=label(piece.maker),
             operator=piece.maker.op_type,
             shape=found.shape,
             error=sizes[0],

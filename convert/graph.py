@@ -193,6 +193,11 @@ class Graph:
         self.constants = {name: value for name, value in self.constants.items() if name in alive}
 
 
+def label(node: NodeProto) -> str:
+    """What a node is called: its name, or its first output where it has none."""
+    return str(node.name or node.output[0])
+
+
 def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
     """The value of one attribute of a node, or `default`."""
     found: AttributeProto | None = next((a for a in node.attribute if a.name == name), None)

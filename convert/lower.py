@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convert.graph import Graph
+from convert.graph import Graph, label
 from convert.observe import Observer, observe_ranges
 from convert.parity import measure_parity
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.canonical import CANONICAL
 from convert.passes.lift import lift_quantization
-from convert.passes.place import QUANTIZABLE, WEIGHTED, absorb_activations, place_quantizers, share_grids
+from convert.passes.place import (
+    QUANTIZABLE,
+    WEIGHTED,
+    absorb_activations,
+    choose_float_nodes,
+    place_quantizers,
+    share_grids,
+)
 from convert.quantization import Quantization
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.images import ImagePreprocess
@@ -36,12 +43,16 @@ class LowerReport:
         quantized: Nodes given INT8 inputs, by operator.
         left_float: Nodes that stay float, by operator.
         silent: Activations that were 0 on all calibration data: what reads or gives them stays float.
+        kept_float: Nodes that were to stay float, by label, in the order of the graph.
+        mended: Tensors whose scale was zero or not a number; what was seen, or any harmless grid, took its place.
     """
 
     passes: dict[str, int]
     quantized: dict[str, int]
     left_float: dict[str, int]
     silent: tuple[str, ...] = ()
+    kept_float: tuple[str, ...] = ()
+    mended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,7 @@ class Lowering:
         observer: Of the activations that the quantizers of the graph say nothing about.
         camera: The input that is to take pixels; None where all stay as they are.
         pixels: What is known of it once it does.
+        keep_float: Labels of nodes to leave in float.
     """
 
     graph: Graph
@@ -75,6 +87,11 @@ class Lowering:
     known: Quantization = field(default_factory=Quantization)
     camera: Camera | None = None
     pixels: Pixels | None = None
+    keep_float: Collection[str] = ()
+
+    def copy(self) -> Lowering:
+        """An independent copy, for another way down."""
+        return replace(self, graph=self.graph.copy(), known=self.known.copy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +126,7 @@ def lower(
     batches: Sequence[Tensors],
     observer: Observer | None = None,
     camera: Camera | None = None,
+    keep_float: Collection[str] = (),
 ) -> LowerReport:
     """Write the INT8 graph that `target` runs fast.
 
@@ -117,15 +135,30 @@ def lower(
         batches: Calibration batches, the ones PaddleSlim saw; they give the ranges that it left out.
         observer: How they do; all values are kept where None.
         camera: An input that is to take pixels; calibration batches are of floats all the same.
+        keep_float: Nodes to leave in float, by name, or by output where they have none.
 
     Raises:
         EdgeKitError: A pass that must keep the answers changed them, or the graph cannot take pixels.
+        UsageError: `keep_float` names no node.
     """
-    job = Lowering(Graph.load(fake_quantized), target, batches, observer or Observer(), camera=camera)
+    job = Lowering(
+        Graph.load(fake_quantized), target, batches, observer or Observer(), camera=camera, keep_float=keep_float
+    )
     passes = {step.name: apply_pass(step, job) for step in (PASSES if camera is None else CAMERA_PASSES)}
     job.graph.save(out)
-    quantized, left = _placement(job.graph)
-    return LowerReport(passes, quantized, left, tuple(job.known.silent))
+    quantized, left = _placement(job.graph, job.keep_float)
+    kept = tuple(label(node) for node in job.graph.nodes if label(node) in job.keep_float)
+    return LowerReport(passes, quantized, left, tuple(job.known.silent), kept, tuple(job.known.mended))
+
+
+def prepare(
+    fake_quantized: Path, target: Target, batches: Sequence[Tensors], observer: Observer | None = None
+) -> Lowering:
+    """A float graph with all that is known about it, as it is before quantizers are placed; see `lower`."""
+    job = Lowering(Graph.load(fake_quantized), target, batches, observer or Observer())
+    for step in PASSES[: -len(PLACING)]:
+        apply_pass(step, job)
+    return job
 
 
 def apply_pass(step: Pass, job: Lowering) -> int:
@@ -175,6 +208,11 @@ def complete_ranges(
     return len(seen)
 
 
+def _choose_float_nodes(job: Lowering) -> int:
+    job.keep_float = choose_float_nodes(job.graph, job.keep_float)
+    return len(job.keep_float)
+
+
 def _rewrite(function: Callable[[Graph], int], job: Lowering) -> int:
     return function(job.graph)
 
@@ -194,13 +232,19 @@ def _read_stored_pixels(job: Lowering) -> int:
     return read_stored_pixels(job.graph, job.pixels) if job.pixels else 0
 
 
+PLACING: tuple[Pass, ...] = (
+    Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known, job.keep_float)),
+    Pass(share_grids, lambda job: share_grids(job.graph, job.known)),
+    Pass(place_quantizers, lambda job: place_quantizers(job.graph, job.known, job.target, job.keep_float)),
+)
+"""The passes that put quantizers in; what they do depends on the nodes to leave in float."""
+
 PASSES: tuple[Pass, ...] = (
     Pass(lift_quantization, _lift),
     *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
+    Pass(choose_float_nodes, _choose_float_nodes),
     Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches, job.observer)),
-    Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known)),
-    Pass(share_grids, lambda job: share_grids(job.graph, job.known)),
-    Pass(place_quantizers, lambda job: place_quantizers(job.graph, job.known, job.target)),
+    *PLACING,
 )
 """Every pass of `lower`, in order."""
 
@@ -214,7 +258,7 @@ CAMERA_PASSES: tuple[Pass, ...] = (
 """The same for a graph that is to take pixels: folded before weights are rounded, with the range that pixels have."""
 
 
-def _placement(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
+def _placement(graph: Graph, kept: Collection[str]) -> tuple[dict[str, int], dict[str, int]]:
     dequantized = {name for node in graph.nodes if node.op_type == "DequantizeLinear" for name in node.output}
     quantized: Counter[str] = Counter()
     left: Counter[str] = Counter()
@@ -226,6 +270,6 @@ def _placement(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
             integers.update(node.output)
             continue
         read = node.input[:2] if node.op_type in (*WEIGHTED, "Add") else node.input[:1]
-        in_int8 = node.op_type in QUANTIZABLE and dequantized.issuperset(read)
+        in_int8 = node.op_type in QUANTIZABLE and label(node) not in kept and dequantized.issuperset(read)
         (quantized if in_int8 else left)[node.op_type] += 1
     return dict(quantized), dict(left)

@@ -43,10 +43,16 @@ class Quantization:
 
     Attributes:
         ranges: By activation tensor.
-        weight_scales: By constant, one scale per output channel, (C,) float32; the values lie on that grid.
+        weight_scales: By constant, one scale per output channel, (C,) float32: the grid to round it to.
         silent: Activations that were 0 all the time: they have no range, and no grid.
+        mended: Tensors whose scale was zero or not a number, and was left out.
     """
 
     ranges: dict[str, Range] = field(default_factory=dict)
     weight_scales: dict[str, Array] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+
+    def copy(self) -> Quantization:
+        """An independent copy."""
+        return Quantization(dict(self.ranges), dict(self.weight_scales), list(self.silent), list(self.mended))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from onnx import ModelProto, NodeProto
 
-from convert.graph import Graph
+from convert.graph import Graph, label
 from edge_kit.core.tensors import Tensors
 
 MADE = "@made"  # what a piece computes itself, beside the tensor of that name which it is fed
@@ -146,7 +146,7 @@ class Cut:
         for node in piece.nodes:
             copy = NodeProto()
             copy.CopyFrom(node)
-            copy.name = f"{piece.tensor}/{node.name or node.output[0]}"
+            copy.name = f"{piece.tensor}/{label(node)}"
             copy.input[:] = [mine.get(name, self._feed_of(name)) for name in node.input]
             for name in node.output:
                 mine[name] = f"{piece.tensor}{MADE}" if name == last else f"{piece.tensor}/{name}"

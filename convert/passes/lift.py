@@ -14,19 +14,22 @@ from convert.quantization import Quantization, Range
 
 
 def lift_quantization(graph: Graph) -> Quantization:
-    """Remove every QuantizeLinear and DequantizeLinear; return the ranges and weight grids they held."""
+    """Remove every QuantizeLinear and DequantizeLinear; return the ranges and weight grids they held.
+
+    Weights stay as the export holds them, floats where it does: only what is placed later is rounded to its grid.
+    """
     found = Quantization()
     for node in list(graph.nodes):
         if node.op_type == "QuantizeLinear":
             if graph.is_constant(node.input[0]):
-                _round_to_grid(graph, node, found)
+                _keep_grid(graph, node, found)
             else:
-                found.ranges[node.input[0]] = _range_of(graph, node)
+                _keep_range(graph, node, found)
             graph.replace_uses(node.output[0], node.input[0])
             graph.remove(node)
         elif node.op_type == "DequantizeLinear":
             if node.input[0] in graph.constants and graph.constants[node.input[0]].dtype.kind in "iu":
-                graph.constants[node.output[0]] = _dequantize(graph, node)
+                _take_stored(graph, node, found)
             else:
                 graph.replace_uses(node.output[0], node.input[0])
             graph.remove(node)
@@ -39,8 +42,16 @@ def _zero_point(graph: Graph, node: NodeProto) -> Array:
     return graph.constants[node.input[2]] if has_one else np.zeros((), np.uint8)
 
 
-def _range_of(graph: Graph, node: NodeProto) -> Range:
+def _keep_range(graph: Graph, node: NodeProto, found: Quantization) -> None:
+    """Keep the range of an activation; none that is empty or not a number, as of one that was zero all along."""
     scale = float(graph.constants[node.input[1]].reshape(-1)[0])
+    if np.isfinite(scale) and scale > 0:
+        found.ranges[node.input[0]] = _range_of(graph, node, scale)
+    else:
+        found.mended.append(node.input[0])
+
+
+def _range_of(graph: Graph, node: NodeProto, scale: float) -> Range:
     zero = _zero_point(graph, node)
     limits = np.iinfo(zero.dtype)
     offset = int(zero.reshape(-1)[0])
@@ -50,13 +61,24 @@ def _range_of(graph: Graph, node: NodeProto) -> Range:
     return Range.holding(low, high)
 
 
-def _round_to_grid(graph: Graph, node: NodeProto, found: Quantization) -> None:
+def _keep_grid(graph: Graph, node: NodeProto, found: Quantization) -> None:
     name = node.input[0]
     scale = graph.constants[node.input[1]].astype(np.float32).reshape(-1)
-    weight = graph.constants[name]
-    aligned = _along_axis(scale, weight.ndim, attribute(node, "axis", 1))
-    graph.constants[name] = (np.clip(np.rint(weight / aligned), -127, 127) * aligned).astype(np.float32)
+    bad = ~(np.isfinite(scale) & (scale > 0))
+    if bad.any():  # of a channel of zeros, which lies on every grid
+        scale = np.where(bad, np.float32(max(np.abs(graph.constants[name]).max(), 1.0) / 127), scale)
+        found.mended.append(name)
     found.weight_scales[name] = np.broadcast_to(scale, (max(scale.size, 1),)).copy()
+
+
+def _take_stored(graph: Graph, node: NodeProto, found: Quantization) -> None:
+    """A weight or bias that the export holds as integers becomes float; a weight's grid is kept."""
+    name = node.output[0]
+    graph.constants[name] = _dequantize(graph, node)
+    if graph.constants[node.input[0]].dtype == np.int8 and not _zero_point(graph, node).any():
+        scale = graph.constants[node.input[1]].astype(np.float32).reshape(-1)
+        if (np.isfinite(scale) & (scale > 0)).all():
+            found.weight_scales[name] = scale
 
 
 def _dequantize(graph: Graph, node: NodeProto) -> Array:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from onnx import NodeProto, helper
 
-from convert.graph import Array, Graph, attribute
+from convert.graph import Array, Graph, attribute, label
 from convert.pairs import fit_channels, fit_pairs, is_depthwise
 from convert.quantization import Quantization, Range
+from edge_kit.core.errors import unknown_name
 from runtimes.targets import Target
 
 WEIGHTED = ("Conv", "Gemm")
@@ -34,16 +37,37 @@ def clip_limits(graph: Graph, node: NodeProto) -> Range | None:
     return Range(*limits) if limits[0] <= 0 <= limits[1] else None
 
 
-def absorb_activations(graph: Graph, known: Quantization) -> int:
+def choose_float_nodes(graph: Graph, wanted: Collection[str]) -> frozenset[str]:
+    """Find the nodes that stay float: those asked for, and behind them those that only move values.
+
+    Args:
+        wanted: Labels of nodes.
+
+    Raises:
+        UsageError: The graph has no such node.
+    """
+    known = [label(node) for node in graph.nodes]
+    for name in sorted(set(wanted).difference(known)):
+        raise unknown_name("node to keep in float", name, known)
+    kept = set(wanted)
+    for node in graph.nodes:
+        source = graph.producer(node.input[0]) if node.op_type in SAME_GRID else None
+        if source is not None and label(source) in kept:
+            kept.add(label(node))
+    return frozenset(kept)
+
+
+def absorb_activations(graph: Graph, known: Quantization, keep_float: Collection[str] = ()) -> int:
     """Drop every Relu and Clip whose bounds the range of its output already enforces.
 
     Rounding to a grid that ends at the bounds clips to them, so the node does nothing once its output is quantized.
+    Behind a node that stays float it stays: no grid may follow.
     """
     done = 0
     for node in list(graph.nodes):
         limits = clip_limits(graph, node)
         source = graph.producer(node.input[0]) if limits else None
-        if limits is None or source is None or source.op_type not in QUANTIZABLE:
+        if limits is None or source is None or not _is_quantizable(graph, known, source, keep_float):
             continue
         before, after = node.input[0], node.output[0]
         if len(graph.consumers(before)) > 1 or before in graph.outputs or after not in known.ranges:
@@ -65,12 +89,24 @@ def share_grids(graph: Graph, known: Quantization) -> int:
     return done
 
 
-def place_quantizers(graph: Graph, known: Quantization, target: Target) -> int:
+def quantizable_nodes(graph: Graph, known: Quantization, keep_float: Collection[str] = ()) -> list[NodeProto]:
+    """The nodes that have INT8 kernels and whose every activation, read or written, has a range.
+
+    Args:
+        keep_float: Labels of nodes that are to stay float all the same.
+    """
+    return [node for node in graph.nodes if _is_quantizable(graph, known, node, keep_float)]
+
+
+def place_quantizers(graph: Graph, known: Quantization, target: Target, keep_float: Collection[str] = ()) -> int:
     """Quantize every node that has INT8 kernels, with one quantizer a tensor shared by all its readers.
 
     A node is taken only when every activation it reads and its output have a range; a graph output stays float.
+
+    Args:
+        keep_float: Labels of nodes that are to stay float all the same.
     """
-    chosen = [node for node in graph.nodes if _is_quantizable(graph, known, node)]
+    chosen = quantizable_nodes(graph, known, keep_float)
     wanted: dict[str, None] = {}
     for node in chosen:
         for name in (*_activations(graph, node), node.output[0]):
@@ -93,8 +129,8 @@ def _activations(graph: Graph, node: NodeProto) -> list[str]:
     return [name for name in names if name]
 
 
-def _is_quantizable(graph: Graph, known: Quantization, node: NodeProto) -> bool:
-    if node.op_type not in QUANTIZABLE:
+def _is_quantizable(graph: Graph, known: Quantization, node: NodeProto, keep_float: Collection[str]) -> bool:
+    if node.op_type not in QUANTIZABLE or label(node) in keep_float:
         return False
     if node.op_type in WEIGHTED and not all(graph.is_constant(name) for name in node.input[1:] if name):
         return False

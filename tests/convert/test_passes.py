@@ -141,11 +141,32 @@ def test_lifting_keeps_ranges_and_grids_and_leaves_a_float_graph() -> None:
     assert known.ranges["image"].high == pytest.approx(127 * 0.02)
     assert known.ranges["image"].low == pytest.approx(-127 * 0.02)
     conv = graph.nodes[0]
-    on_grid = graph.constants[conv.input[1]] / scale.reshape(-1, 1, 1, 1)
-    np.testing.assert_allclose(on_grid, np.rint(on_grid), atol=1e-4)
-    np.testing.assert_allclose(on_grid, np.rint(weight / scale.reshape(-1, 1, 1, 1)), atol=1e-4)
+    np.testing.assert_array_equal(graph.constants[conv.input[1]], weight)
     np.testing.assert_allclose(graph.constants[conv.input[2]], np.array([5, -7, 0, 1]) * 0.02 * scale, rtol=1e-5)
     np.testing.assert_array_equal(known.weight_scales[conv.input[1]], scale)
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["float behind a quantizer", "stored as INT8"])
+def test_weights_are_placed_on_the_very_grid_that_their_quantizer_had(stored: bool) -> None:
+    """A grid wider than the weights need, as training may leave it."""
+    weight, scale = floats(4, 3, 1, 1), np.full(4, 0.03, np.float32)
+    integers = np.clip(np.rint(weight / 0.03), -127, 127).astype(np.int8)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["w", "sw", "zw"], ["wq"], axis=0),
+        helper.make_node("DequantizeLinear", ["wq", "sw", "zw"], ["wd"], axis=0),
+        helper.make_node("Conv", ["image", "wd"], ["y"]),
+    ]
+    constants = {"w": weight, "wq": integers, "sw": scale, "zw": np.zeros(4, np.int8)}
+    if stored:
+        del nodes[0], constants["w"]
+    else:
+        del constants["wq"]
+    graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4, 8, 8]})
+    known = lift_quantization(graph)
+    known.ranges |= observe_ranges(graph, [{"image": IMAGE}])
+    place_quantizers(graph, known, TARGETS["x86-vnni"])
+    np.testing.assert_array_equal(graph.constants["y.weight.quantized"], integers)
+    np.testing.assert_array_equal(graph.constants["y.weight.scale"], scale)
 
 
 def test_a_clip_is_absorbed_by_the_range_of_its_output() -> None:
