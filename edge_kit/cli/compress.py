@@ -2,75 +2,86 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edge_kit.cli.options import (
+    AlgorithmOption,
+    CalibrationOption,
     JsonOption,
     MaxBadOption,
+    MeanOption,
+    PruneOption,
+    ResizeOption,
+    SamplesOption,
+    ShapeOption,
+    StdOption,
     SubjectArgument,
+    TargetOption,
+    WeightsOption,
     WorkspaceOption,
     make_runner,
+    own_options,
     print_json,
 )
-from edge_kit.core.errors import CheckError
+from edge_kit.core.errors import CheckError, UsageError
 
 
 def compress(
-    model: SubjectArgument,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            help="Data set in the model's published format; for a model of yours, samples: FILE.npz or images.",
-            show_default="mini",
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="File of weights to take instead of training, or `pretrained`."),
-    ] = None,
-    prune: Annotated[float, typer.Option(help="Share of the FLOPs to remove.")] = 0.0,
+    model: SubjectArgument = "",
+    data: SamplesOption = None,
+    weights: WeightsOption = None,
+    prune: PruneOption = 0.0,
     criterion: Annotated[str, typer.Option(help="What prunes a filter: l1 or fpgm.")] = "l1",
-    target: Annotated[str, typer.Option(help="What the INT8 graph is lowered for.")] = "auto",
+    target: TargetOption = "auto",
     input: Annotated[
         str,
         typer.Option(help="What the graphs take: float, or uint8-nhwc for a picture's pixels as OpenCV reads them."),
     ] = "float",
-    algorithm: Annotated[
-        str, typer.Option(help="What chooses the range of an activation: abs_max, avg, hist, KL, mse or emd.")
-    ] = "hist",
-    calibration: Annotated[int, typer.Option(help="Training samples to find ranges on.")] = 200,
-    shape: Annotated[list[str] | None, typer.Option(help="Fix an input of your model: NAME=1,3,224,224.")] = None,
-    resize: Annotated[int | None, typer.Option(help="Shorter side of your images before the centre is cut.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Of your images: R,G,B in 0..1.", show_default="ImageNet's")] = None,
-    std: Annotated[str | None, typer.Option(help="Likewise.", show_default="ImageNet's")] = None,
+    algorithm: AlgorithmOption = "hist",
+    calibration: CalibrationOption = 200,
+    shape: ShapeOption = None,
+    resize: ResizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     max_bad: MaxBadOption = 0,
     max_drop: Annotated[
-        float | None, typer.Option(help="Points of the metric that may be lost.", show_default="0.5, 2 when pruned")
+        float | None,
+        typer.Option(
+            help="Points of the metric that may be lost; if given, the worst layers stay float until it holds.",
+            show_default="0.5, 2 when pruned",
+        ),
     ] = None,
     min_agreement: Annotated[
-        float | None, typer.Option(help="Of INT8 with FP32, without a metric.", show_default="95 %, or 20 dB")
+        float | None,
+        typer.Option(help="Of INT8 with FP32, without a metric; if given, likewise.", show_default="95 %, or 20 dB"),
     ] = None,
     max_size_ratio: Annotated[float, typer.Option(help="INT8 bytes over FP32 bytes.")] = 0.30,
     max_latency_ratio: Annotated[float, typer.Option(help="INT8 p50 over FP32 p50.")] = 1.0,
     threads: Annotated[int, typer.Option(help="Threads that latency is measured with.")] = 1,
+    explain_passes: Annotated[
+        bool, typer.Option("--explain-passes", help="Print what lowering does, pass by pass, and stop.")
+    ] = False,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
     """Train or load a model, quantize it, lower it for this machine, and check what was kept."""
-    from edge_kit.pipeline.bench import parse_shapes
     from edge_kit.pipeline.checks import Limits
     from edge_kit.pipeline.compress import CompressRequest
     from edge_kit.pipeline.compress import compress as run_compress
-    from edge_kit.pipeline.own import OwnOptions, parse_channels
+    from edge_kit.report.passes import describe_passes, print_passes
     from edge_kit.report.progress import ConsoleReporter
     from edge_kit.report.tables import print_report
 
+    if explain_passes:
+        passes = describe_passes(input)
+        print_json(passes) if json else print_passes(passes)
+        return
+    if not model:
+        raise UsageError("which model? give an id, `edge-kit zoo` lists them, or a file: MODEL.onnx or MODEL.pdmodel")
     limits = Limits(max_drop, max_size_ratio, max_latency_ratio, min_agreement=min_agreement)
-    own = OwnOptions(parse_shapes(shape or []), resize, parse_channels("--mean", mean), parse_channels("--std", std))
+    own = own_options(shape, resize, mean, std)
     request = CompressRequest(
         model, data, weights, prune, criterion, target, algorithm, calibration, max_bad, threads, limits, own, input,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import read_json, sha256_file
 from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
 from edge_kit.pipeline.bundles import publish_bundle
-from edge_kit.pipeline.checks import Limits, check_all
+from edge_kit.pipeline.checks import INT8, NOT_SHIPPED, Limits, check_all
 from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, packaged_input
 from edge_kit.pipeline.own import OwnOptions, is_own, lowering_notes, own_id, take_own
 from edge_kit.pipeline.pixels import FLOAT, PIXELS, check_input, check_takes_pixels
 from edge_kit.pipeline.receipt import make_receipt
 from edge_kit.pipeline.runner import Input, Runner, installed_version
 from edge_kit.pipeline.sources import model_of, setup_of
-from edge_kit.pipeline.stages import BUNDLE, QUANTIZATION
+from edge_kit.pipeline.stages import BUNDLE, JUDGED, MIXED, QUANTIZATION, RANKING
 from edge_kit.pipeline.subject import subject_of
 from edge_kit.tasks.own import OWN
 from edge_kit.train.recipe import Recipe
@@ -76,6 +76,25 @@ class CompressRequest:
         check_input(self.input)
 
 
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Graphs that know how their values are spread.
+
+    Attributes:
+        export: The float graphs they come from.
+        graphs: The same with quantizers; without, where lowering is to find ranges by itself.
+        how: What lowering is told in that case.
+    """
+
+    export: Input
+    graphs: Input
+    how: Mapping[str, Any] = field(default_factory=dict)
+
+    def inputs(self) -> dict[str, Input]:
+        """Of the stages that lower."""
+        return {"export": self.export, "quantize": self.graphs}
+
+
 class _Work(ABC):
     """One request on its way through the stages.
 
@@ -108,13 +127,37 @@ class _Work(ABC):
         given = {"data": self.data, **inputs}
         return self.runner.run(stage, {**self.base, **extra}, given, conditions=conditions)
 
-    def quantized(self, exported: Input) -> tuple[Input, Input]:
-        """The stage that chose the ranges, and the INT8 graphs."""
-        calibration = {"calibration": self.request.calibration}
-        how = {**calibration, "algorithm": self.request.algorithm}
-        fake = self.run("quantize", how, {"export": exported})
-        plan = {**calibration, "target": self.target, **self.form}
-        return fake, self.run("lower", plan, {"export": exported, "quantize": fake})
+    def ranges(self, exported: Input) -> Ranges:
+        """By PaddleSlim, after training."""
+        how = {"calibration": self.request.calibration, "algorithm": self.request.algorithm}
+        return Ranges(exported, self.run("quantize", how, {"export": exported}))
+
+    def int8(self, full: Input, ranges: Ranges) -> dict[str, Input]:
+        """The INT8 graphs; where they lose more than was asked for, those with some layers in float ship instead.
+
+        Args:
+            full: Float graphs that take what the INT8 ones do, to hold them to.
+        """
+        plan, inputs = {**self.plan(ranges), **self.form}, ranges.inputs()
+        whole = self.run("lower", plan, inputs)
+        asked = {key: getattr(self.request.limits, key) for key in ("max_drop", "min_agreement")}
+        if all(limit is None for limit in asked.values()):
+            return {INT8: whole}
+        judged = self.run("judge", {**asked, **self.form}, {"fp32": full, "int8": whole})
+        if read_json(judged.path / JUDGED)["ok"] is not False:
+            return {INT8: whole}
+        inputs = {**inputs, "fp32": full, "sensitivity": self.ranking(ranges)}
+        mixed = self.run("mix", {**plan, **asked}, inputs)
+        kept = read_json(mixed.path / MIXED)["layers"]
+        return {**({NOT_SHIPPED: whole} if kept else {}), INT8: mixed}
+
+    def ranking(self, ranges: Ranges) -> Input:
+        """Layers by the harm that they do in INT8; a camera's graphs have those of the others."""
+        return self.run("sensitivity", self.plan(ranges), ranges.inputs())
+
+    def plan(self, ranges: Ranges) -> dict[str, Any]:
+        """What lowering is told."""
+        return {"calibration": self.request.calibration, "target": self.target, **ranges.how}
 
     def shipped(self, exported: Input) -> Input:
         """Float graphs that take what the INT8 ones do."""
@@ -196,17 +239,11 @@ class _OfUser(_Work):
         self.notes += tuple(read_json(received.path / "report.json")["done"])
         return {"fp32": received}
 
-    def quantized(self, exported: Input) -> tuple[Input, Input]:
+    def ranges(self, exported: Input) -> Ranges:
         """PaddleSlim reads Paddle programs only; the ranges of an ONNX file are found while it is lowered."""
         if "program" in self.files:
-            return super().quantized(exported)
-        how = {
-            "calibration": self.request.calibration,
-            "algorithm": self.request.algorithm,
-            "target": self.target,
-        }
-        lowered = self.run("lower", how, {"export": exported, "quantize": exported})
-        return lowered, lowered
+            return super().ranges(exported)
+        return Ranges(exported, exported, {"algorithm": self.request.algorithm})
 
 
 def compress(request: CompressRequest, runner: Runner) -> CompressReport:
@@ -215,17 +252,17 @@ def compress(request: CompressRequest, runner: Runner) -> CompressReport:
     Raises:
         EdgeKitError: A stage failed; earlier ones are kept.
     """
-    work = (_OfUser if is_own(request.id) else _OfZoo)(request, runner)
+    work = _work(request, runner)
     subject = subject_of(work.base)
     exported = work.exported()
-    whole = list(exported.values())[-1]
-    chosen, lowered = work.quantized(whole)
+    ranges = work.ranges(list(exported.values())[-1])
     floats = {name: work.shipped(one) for name, one in exported.items()}
-    versions = {**floats, "int8": lowered}
+    lowered = work.int8(floats["fp32"], ranges)
+    versions = {**floats, **lowered}
     machine = {"cpu": cpu_name(), "isa": this_machine().name, "cores": str(os.cpu_count())}
     plan = {"threads": request.threads, "runtime": "onnx", **work.form}
     measured = work.run("measure", plan, versions, machine)
-    facts = _facts(exported, lowered, chosen, measured)
+    facts = _facts(exported, lowered[INT8], ranges, measured)
     facts["notes"] = [*work.notes, *(lowering_notes(facts["lowering"]) if OWN in work.base else ())]
     if work.form:
         facts["camera"] = {name: read_json(one.path / "report.json")["parity"] for name, one in floats.items()}
@@ -235,10 +272,33 @@ def compress(request: CompressRequest, runner: Runner) -> CompressReport:
         receipt[OWN] = work.base[OWN]
     content = {"target": work.target, "receipt": receipt, **work.form}
     fp32 = list(floats.values())[-1]
-    bundle = work.run("bundle", content, {"export": whole, "fp32": fp32, "int8": lowered})
+    bundle = work.run("bundle", content, {"export": ranges.export, "fp32": fp32, "int8": lowered[INT8]})
     place = publish_bundle(runner.workspace, bundle_name(request), bundle.path / BUNDLE)
-    models = {name: _record(place, name, measured) for name, measured in facts["models"].items()}
+    folders = {name: place / (INT8 if name == INT8 else "fp32") for name in facts["models"]}
+    folders |= {name: lowered[name].path for name in lowered if name != INT8}
+    models = {name: _record(folders[name], measured) for name, measured in facts["models"].items()}
     return CompressReport(subject.id, str(place), Bundle(place).digest, tuple(runner.records), models, checks, facts)
+
+
+def sensitivity(request: CompressRequest, runner: Runner) -> dict[str, Any]:
+    """How much each layer's quantization alone harms a model; nothing is shipped.
+
+    Returns:
+        JSON: the conditions and `layers`, the most harmful first; see `convert.sensitivity.LayerHarm`.
+    """
+    work = _work(request, runner)
+    exported = list(work.exported().values())[-1]
+    ranked = work.ranking(work.ranges(exported))
+    return {
+        "id": subject_of(work.base).id,
+        "target": work.target,
+        "algorithm": request.algorithm,
+        **read_json(ranked.path / RANKING),
+    }
+
+
+def _work(request: CompressRequest, runner: Runner) -> _Work:
+    return (_OfUser if is_own(request.id) else _OfZoo)(request, runner)
 
 
 def bundle_name(request: CompressRequest) -> str:
@@ -255,14 +315,18 @@ def bundle_name(request: CompressRequest) -> str:
     return "-".join(parts)
 
 
-def _facts(exported: Mapping[str, Input], lowered: Input, chosen: Input, measured: Input) -> dict[str, Any]:
+def _facts(exported: Mapping[str, Input], lowered: Input, ranges: Ranges, measured: Input) -> dict[str, Any]:
     """All that the stages found out, as JSON."""
     exports = {name: read_json(given.path / "report.json") for name, given in exported.items()}
     facts: dict[str, Any] = read_json(measured.path / "measured.json")
     facts["parity"] = {name: report["parity"] for name, report in exports.items()}
     facts["size"] = {name: report["size"] for name, report in exports.items()}
     facts["lowering"] = read_json(lowered.path / "report.json")
-    facts["quantization"] = read_json(chosen.path / QUANTIZATION)
+    found = (one.path / QUANTIZATION for one in (ranges.graphs, lowered))
+    facts["quantization"] = next(read_json(path) for path in found if path.is_file())
+    mixed = lowered.path / MIXED
+    if mixed.is_file():
+        facts["mixed"] = read_json(mixed)
     facts["versions"] = {
         name: installed_version(name)
         for name in (
@@ -279,8 +343,7 @@ def _facts(exported: Mapping[str, Input], lowered: Input, chosen: Input, measure
     return facts
 
 
-def _record(place: Path, name: str, measured: Mapping[str, Any]) -> ModelRecord:
-    files = place / ("int8" if name == "int8" else "fp32")
+def _record(files: Path, measured: Mapping[str, Any]) -> ModelRecord:
     metrics = [Metric(**metric) for metric in measured["metrics"]]
     latency = Latency(**measured["latency"])
     return ModelRecord(str(files), measured["size_bytes"], metrics[0] if metrics else None, latency)

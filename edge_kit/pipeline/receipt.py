@@ -30,7 +30,7 @@ def make_receipt(
         "source": subject.source,
         "licence": subject.licence,
         "checks": [asdict(check) for check in checks],
-        **({"camera": facts["camera"]} if "camera" in facts else {}),
+        **{key: facts[key] for key in ("camera", "mixed") if key in facts},
         **{
             key: facts[key]
             for key in (

@@ -45,6 +45,12 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "adopt": (("paddle2onnx", "onnx"), ("convert",)),
     "quantize": ((*PADDLE, "paddleslim", "paddle2onnx"), ("compress.quantize", "convert")),
     "lower": (("onnx", "onnxruntime", "numpy"), ("convert",)),
+    "judge": (("onnxruntime", "numpy", *IMAGES), ("runtimes", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline")),
+    "sensitivity": (("onnx", "onnxruntime", "numpy"), ("convert",)),
+    "mix": (
+        ("onnx", "onnxruntime", "numpy", *IMAGES),
+        ("convert", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline"),
+    ),
     "measure": (("onnxruntime", "numpy"), ("runtimes", "edge_kit.tasks")),
     "bundle": ((), ("edge_kit.core",)),
 }

@@ -11,9 +11,9 @@ import numpy as np
 from edge_kit.core.files import read_json
 from edge_kit.core.weights import load_weights, read_metadata, save_weights
 from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, packaged_input
+from edge_kit.pipeline.networks import WEIGHTS
 from edge_kit.pipeline.runner import Runner
 from edge_kit.pipeline.sources import setup_of
-from edge_kit.pipeline.stages import WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ def print_report(report: CompressReport) -> None:
     print_checks(console, report.checks)
     for note in report.facts["notes"]:
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
+    if "mixed" in report.facts:
+        console.print(f"left in float: {report.facts['mixed']['reason']}", highlight=False, markup=False)
     for verdict in report.facts["verdicts"]:
         console.print(verdict["verdict"], highlight=False, markup=False)
     console.print(f"bundle {report.bundle}\ndigest {report.digest}", highlight=False, soft_wrap=True)

@@ -1,0 +1,81 @@
+"""A stage's network: built for its data set, with weights from files, whole or pruned, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_kit.core.errors import BadData
+from edge_kit.core.tensors import GraphSpec, random_inputs
+from edge_kit.core.weights import load_weights, save_weights
+from edge_kit.data import Dataset
+from edge_kit.pipeline.feeds import graphs_of
+from edge_kit.pipeline.job import Context
+from edge_kit.pipeline.sources import model_of
+from runtimes.faults import one_line
+
+WEIGHTS = "weights.safetensors"
+
+
+def build_network(context: Context, dataset: Dataset, seed: int) -> Any:
+    """The model's network for the data set, with the weights among the inputs, else random ones."""
+    import paddle
+
+    paddle.seed(seed)
+    net = model_of(context.settings).build(**dataset.sizes)
+    if "weights" in context.inputs:
+        path = context.inputs["weights"]
+        _load(context, net, path / WEIGHTS if path.is_dir() else path)
+    net.eval()
+    return net
+
+
+def _load(context: Context, net: Any, path: Path) -> None:
+    """Load weights, of a pruned network too; what the network gives out must keep its shape.
+
+    Raises:
+        BadData: They are of another network, or of another number of classes.
+    """
+    from compress.prune.reshape import fit_to_weights
+
+    wanted = _output_shapes(context, net)
+    try:
+        fit_to_weights(net, load_weights(path))
+        given = _output_shapes(context, net)
+    except (BadData, ValueError) as error:
+        raise BadData(f"weights {path.name!r} do not fit {context.settings['id']!r}: {one_line(error)}") from None
+    for name, shape in wanted.items():
+        if given[name] != shape:
+            raise BadData(
+                f"weights {path.name!r} do not fit this data set: {name!r} would be {given[name]} and must be {shape}"
+            )
+
+
+def _output_shapes(context: Context, net: Any) -> dict[str, tuple[int, ...]]:
+    from edge_kit.train.inference import layer_run
+
+    shapes = {}
+    for graph, spec in graphs_of(context).items():
+        outputs = layer_run(net, spec)(random_inputs(spec.inputs, 1, 0))
+        shapes.update({f"{graph}/{name}": value.shape for name, value in outputs.items()})
+    return shapes
+
+
+def save_network(net: Any, out: Path, metadata: dict[str, str]) -> None:
+    """Write the weights of a network to a stage's folder."""
+    save_weights(out / WEIGHTS, {name: value.numpy() for name, value in net.state_dict().items()}, metadata)
+
+
+def network_size(net: Any, specs: Mapping[str, GraphSpec]) -> dict[str, int]:
+    """Trainable parameters, and multiply-accumulates of one sample."""
+    from compress.prune.macs import count_macs
+
+    parameters = sum(int(p.size) for p in net.parameters() if not p.stop_gradient)
+    macs = sum(count_macs(spec.part(net), input_shapes({name: spec})) for name, spec in specs.items())
+    return {"parameters": parameters, "macs": macs}
+
+
+def input_shapes(specs: Mapping[str, GraphSpec]) -> dict[str, tuple[int, ...]]:
+    """Of one sample, by input of whichever graph."""
+    return {tensor.name: tensor.with_batch(1) for spec in specs.values() for tensor in spec.inputs}
