@@ -85,6 +85,53 @@ def quantize_weights_and_ranges(
         _forget_call_stacks(out.with_name(f"{out.name}.pdmodel"))
 
 
+def insert_quantizers(net: nn.Layer) -> Any:
+    """Let every convolution and linear layer of `net` round what it reads and its weights, in place.
+
+    PaddleSlim would observe outputs too, those of a convolution before its batch norm, where no kernel rounds.
+
+    Returns:
+        PaddleSlim's handle, for `save_quantized`.
+    """
+    config = {
+        "weight_quantize_type": "channel_wise_abs_max",
+        "activation_quantize_type": "moving_average_abs_max",
+        "quantizable_layer_type": ["Conv2D", "Linear"],
+        "onnx_format": True,
+    }
+    quanter = _load("paddleslim.dygraph.quant").QAT(config)
+    with _quiet(), _replaced(quanter.imperative_qat._quantize_outputs, "apply", _observe_nothing):
+        quanter.quantize(net)
+    return quanter
+
+
+def learnt_ranges(net: nn.Layer) -> dict[str, float]:
+    """The largest magnitude that each layer reads without clipping it, by the name of its weight."""
+    return {layer.weight.name: float(layer._fake_quant_input._scale.item()) for layer in _quantized(net)}
+
+
+def save_quantized(quanter: Any, layer: nn.Layer, out: Path, inputs: Sequence[Any]) -> None:
+    """Write a layer behind `insert_quantizers` as an inference model, its weights stored in 8 bits.
+
+    Args:
+        out: Prefix of `.pdmodel` and `.pdiparams`.
+        inputs: Paddle's `InputSpec`s.
+    """
+    with paddle.no_grad():
+        for one in _quantized(layer):
+            one._fake_quant_weight(one.weight)  # its grid is that of the weights before the last step
+    with _quiet(), _replaced(layer, "forward", layer.forward):  # it leaves a traced one behind, which runs no more
+        quanter.save_quantized_model(layer, str(out), list(inputs))
+
+
+def _quantized(net: nn.Layer) -> list[Any]:
+    return [layer for layer in net.sublayers(include_self=True) if hasattr(layer, "_fake_quant_input")]
+
+
+def _observe_nothing(net: nn.Layer) -> None:
+    """Stand in for PaddleSlim's observers of outputs."""
+
+
 def input_names(model: Path) -> list[str]:
     """Read which inputs an inference model takes, in its order."""
     with _static_mode():

@@ -21,16 +21,19 @@ def export_paddle(net: Any, spec: GraphSpec, prefix: Path) -> None:
         EdgeKitError: It does not give one tensor of its own for each output.
     """
     import paddle
-    from paddle.static import InputSpec
 
     layer = spec.part(net)
     layer.eval()
-    shapes = [[axis if isinstance(axis, int) else None for axis in tensor.shape] for tensor in spec.inputs]
-    inputs = [
-        InputSpec(shape, tensor.dtype, name=tensor.name) for shape, tensor in zip(shapes, spec.inputs, strict=True)
-    ]
-    paddle.jit.save(layer, str(prefix), input_spec=inputs)
+    paddle.jit.save(layer, str(prefix), input_spec=input_specs(spec))
     _settle_program(Path(f"{prefix}.pdmodel"), spec)
+
+
+def input_specs(spec: GraphSpec) -> list[Any]:
+    """What Paddle is told of a graph's inputs when it traces one."""
+    from paddle.static import InputSpec
+
+    shapes = [[axis if isinstance(axis, int) else None for axis in tensor.shape] for tensor in spec.inputs]
+    return [InputSpec(shape, tensor.dtype, name=tensor.name) for shape, tensor in zip(shapes, spec.inputs, strict=True)]
 
 
 def _settle_program(path: Path, spec: GraphSpec) -> None:

@@ -193,15 +193,16 @@ def _lift(job: Lowering) -> int:
 def complete_ranges(
     graph: Graph, known: Quantization, batches: Sequence[Tensors], observer: Observer | None = None
 ) -> int:
-    """Give every activation a range: what was seen, cut to what PaddleSlim chose where it chose.
+    """Give every activation a range: what PaddleSlim chose where it chose, else what was seen.
 
-    PaddleSlim's ranges are symmetric; what was seen tells where one side is never used. A grid over no range
-    would have steps of 0, so an activation that never leaves 0 gets none.
+    PaddleSlim's ranges are symmetric; what was seen tells where one side is never used. The side that reaches
+    furthest is as chosen: training may have learnt to clip there. A grid over no range would have steps of 0, so
+    an activation that never leaves 0 gets none.
     """
     seen = observe_ranges(graph, batches, observer)
     for name, span in seen.items():
         chosen = known.ranges.get(name)
-        known.ranges[name] = span if chosen is None else chosen.intersect(span)
+        known.ranges[name] = span if chosen is None else chosen.where_used(span)
         if span.low == span.high:
             known.silent.append(name)
             del known.ranges[name]

@@ -36,6 +36,12 @@ class Range:
         """The values in both ranges."""
         return Range(max(self.low, other.low), min(self.high, other.high))
 
+    def where_used(self, seen: Range) -> Range:
+        """The range with the side that is used less cut to what was seen."""
+        if seen.high >= -seen.low:
+            return Range(max(self.low, seen.low), self.high)
+        return Range(self.low, min(self.high, seen.high))
+
 
 @dataclass(slots=True)
 class Quantization:

@@ -39,6 +39,10 @@ def compress(
         str,
         typer.Option(help="What the graphs take: float, or uint8-nhwc for a picture's pixels as OpenCV reads them."),
     ] = "float",
+    quantize: Annotated[
+        str,
+        typer.Option(help="ptq: ranges from samples; qat: trained on with the rounding in it, by PaddleSlim."),
+    ] = "ptq",
     algorithm: AlgorithmOption = "hist",
     calibration: CalibrationOption = 200,
     shape: ShapeOption = None,
@@ -84,6 +88,7 @@ def compress(
     own = own_options(shape, resize, mean, std)
     request = CompressRequest(
         model, data, weights, prune, criterion, target, algorithm, calibration, max_bad, threads, limits, own, input,
+        quantize,
     )  # fmt: skip
     with ConsoleReporter() as reporter:
         report = run_compress(request, make_runner(workspace, "compress", reporter))

@@ -12,7 +12,7 @@ from typing import Any
 from compress.prune.structured import PruneSettings
 from compress.quantize.ptq import PtqSettings
 from edge_kit.core.bundle import Bundle
-from edge_kit.core.errors import BadData, UsageError
+from edge_kit.core.errors import BadData, UsageError, unknown_name
 from edge_kit.core.files import read_json, sha256_file
 from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
 from edge_kit.pipeline.bundles import publish_bundle
@@ -30,6 +30,7 @@ from edge_kit.train.recipe import Recipe
 from runtimes.targets import TARGETS, cpu_name, this_machine
 
 PRETRAINED = "pretrained"
+PTQ, QAT = METHODS = ("ptq", "qat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class CompressRequest:
         threads: That latency is measured with.
         limits: That the checks hold the result to.
         own: What is told of a model of the user's own.
+        quantize: `ptq`, ranges from samples, or `qat`, training with the rounding in it.
     """
 
     id: str
@@ -64,8 +66,13 @@ class CompressRequest:
     limits: Limits = Limits()
     own: OwnOptions = OwnOptions()
     input: str = FLOAT
+    quantize: str = PTQ
 
     def __post_init__(self) -> None:
+        if self.quantize not in METHODS:
+            raise unknown_name("way to quantize", self.quantize, METHODS)
+        if self.quantize == QAT and self.algorithm != PtqSettings().algorithm:
+            raise UsageError(f"--quantize {QAT} learns its ranges; leave out --algorithm")
         PtqSettings(algorithm=self.algorithm)
         if self.prune:
             PruneSettings(flops_share=self.prune, criterion=self.criterion)
@@ -181,11 +188,19 @@ class _OfZoo(_Work):
         self.data = model_data(DataRequest(self.base, request.data), runner)
 
     def exported(self) -> dict[str, Input]:
-        dense = self.dense()
-        versions = {"fp32": self.export(dense)}
+        self.weights = self.dense()
+        versions = {"fp32": self.export(self.weights)}
         if self.request.prune:
-            versions["pruned"] = self.export(self.pruned(dense))
+            self.weights = self.pruned(self.weights)
+            versions["pruned"] = self.export(self.weights)
         return versions
+
+    def ranges(self, exported: Input) -> Ranges:
+        """By PaddleSlim, after training, or learnt by training on."""
+        if self.request.quantize == PTQ:
+            return super().ranges(exported)
+        how = {"recipe": asdict(self.setup.qat_recipe)}
+        return Ranges(exported, self.run("qat", how, {"weights": self.weights}))
 
     def train(self, recipe: Recipe, start: Input | None, data: Input) -> Input:
         inputs = {"data": data, **({"weights": start} if start else {})}
@@ -229,6 +244,8 @@ class _OfUser(_Work):
         super().__init__(request, runner)
         if request.prune or request.weights:
             raise UsageError(f"{request.id!r} has its weights and no recipe; leave out --prune and --weights")
+        if request.quantize == QAT:
+            raise UsageError(f"{request.id!r} comes without a loss to train it by; leave out --quantize {QAT}")
         if request.input == PIXELS:
             raise UsageError(f"--input {PIXELS} is for models of the zoo; leave it out for {request.id!r}")
         model = take_own(request.id, request.data, request.max_bad, request.own, runner)
@@ -307,6 +324,8 @@ def bundle_name(request: CompressRequest) -> str:
     parts = [own_id(request.id) if own else request.id]
     if request.prune:
         parts.append(f"prune{round(100 * request.prune)}")
+    if request.quantize != PTQ:
+        parts.append(request.quantize)
     if request.data is not None:
         data = request.data.resolve()
         parts.append(own_id(data.name) if own and data.is_file() else data.name)

@@ -44,6 +44,10 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "adopt": (("paddle2onnx", "onnx"), ("convert",)),
     "quantize": ((*PADDLE, "paddleslim", "paddle2onnx"), ("compress.quantize", "convert")),
+    "qat": (
+        (*PADDLE, "paddleslim", "paddle2onnx", "onnx", *IMAGES),
+        ("compress", "convert", "edge_kit.zoo", "edge_kit.tasks", "edge_kit.train", "edge_kit.data"),
+    ),
     "lower": (("onnx", "onnxruntime", "numpy"), ("convert",)),
     "judge": (("onnxruntime", "numpy", *IMAGES), ("runtimes", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline")),
     "sensitivity": (("onnx", "onnxruntime", "numpy"), ("convert",)),

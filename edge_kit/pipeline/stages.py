@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_kit.core.bundle import Manifest, write_bundle
-from edge_kit.core.errors import UsageError
+from edge_kit.core.errors import EdgeKitError, UsageError
 from edge_kit.core.files import read_json, write_json
 from edge_kit.core.registry import Registry
 from edge_kit.core.tensors import GraphSpec, Tensors
@@ -35,6 +35,7 @@ RANKING = "ranking.json"
 MIXED = "mixed.json"  # of the stage that left layers in float: which, and why
 QUANTIZATION = "quantization.json"  # of the stage that chose the ranges: how, and on what
 PARITY_SAMPLES = 40
+FIRST_RANGES = 20  # batches that ranges settle on before training; a moving average that keeps 9/10 needs no more
 
 
 def stage(work: Callable[[Context], None]) -> Callable[[Context], None]:
@@ -230,6 +231,37 @@ def quantize(context: Context) -> None:
         quantize_static(context.inputs["export"] / name, fake, feeds[name], settings)
         paddle_to_onnx(fake, context.out / f"{name}.onnx", spec)
     write_json(context.out / QUANTIZATION, {"settings": asdict(settings), "calibration": digest_of(feeds)})
+
+
+@stage
+def qat(context: Context) -> None:
+    """Training with the rounding in it, then every graph with the ranges that it learnt, as fake-quantized ONNX."""
+    from compress.quantize.qat import Quantizers
+    from convert.export import input_specs, paddle_to_onnx
+    from convert.passes.learnt import place_ranges_in
+    from edge_kit.train.statistics import frozen_statistics
+    from edge_kit.train.trainer import fit, run_through
+
+    task, dataset = TASKS.get(model_of(context.settings).task), open_dataset(context)
+    recipe = Recipe(**context.settings["recipe"])
+    net = build_network(context, dataset, recipe.seed)
+    quantizers = Quantizers(net)
+    with frozen_statistics(net):
+        run_through(net, task, dataset, recipe, FIRST_RANGES)
+        report = fit(net, task, dataset, recipe, context.scratch, context.progress)
+    ranges, placed = quantizers.ranges(), set()
+    for name, spec in graphs_of(context).items():
+        trained, out = context.scratch / f"{name}.trained", context.out / f"{name}.onnx"
+        quantizers.save(spec.part(net), trained, input_specs(spec))
+        paddle_to_onnx(trained, out, spec)
+        placed |= place_ranges_in(out, ranges)
+    lost = sorted(ranges.keys() - placed)
+    if lost:
+        raise EdgeKitError(
+            f"the ranges that {len(lost)} layers learnt were lost on the way to ONNX, first that of {lost[0]!r}; "
+            "the network does something that this exporter does not follow: please report it"
+        )
+    write_json(context.out / QUANTIZATION, {"settings": {"recipe": asdict(recipe)}, "training": asdict(report)})
 
 
 @stage

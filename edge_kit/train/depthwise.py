@@ -17,14 +17,19 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import Tensor, nn
+from paddle.nn.quant.quant_layers import QuantizedConv2D
 
 LARGEST_MAP = 64  # pixels; above it the matrix grows past what the slow kernel costs
 
 
 @contextmanager
 def fast_depthwise(net: nn.Layer) -> Iterator[None]:
-    """Within the context, the depthwise convolutions of `net` compute small maps as matrix products."""
-    changed = [layer for layer in net.sublayers() if isinstance(layer, nn.Conv2D) and _is_plain_depthwise(layer)]
+    """Within the context, the depthwise convolutions of `net` compute small maps as matrix products.
+
+    Those too that round what they read, for quantization-aware training.
+    """
+    convolutions = (nn.Conv2D, QuantizedConv2D)
+    changed = [layer for layer in net.sublayers() if isinstance(layer, convolutions) and _is_plain_depthwise(layer)]
     for layer in changed:
         layer.forward = _Forward(layer, layer.forward)
     try:
@@ -35,33 +40,42 @@ def fast_depthwise(net: nn.Layer) -> Iterator[None]:
 
 
 class _Forward:
-    def __init__(self, layer: nn.Conv2D, original: Any) -> None:
+    def __init__(self, layer: Any, original: Any) -> None:
         self._layer, self._original = layer, original
 
     def __call__(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         if height * width > LARGEST_MAP:
             return self._original(x)
-        return _as_matrix_product(self._layer, x)
+        layer = self._layer
+        if isinstance(layer, QuantizedConv2D):
+            return _as_matrix_product(layer, layer._fake_quant_input(x), layer._fake_quant_weight(layer.weight))
+        return _as_matrix_product(layer, x, layer.weight)
 
 
-def _is_plain_depthwise(layer: nn.Conv2D) -> bool:
+def _is_plain_depthwise(layer: Any) -> bool:
     return (
-        layer._groups == layer._in_channels == layer._out_channels > 1
-        and isinstance(layer._updated_padding, list | tuple | int)
+        layer._groups == layer.weight.shape[0] > 1
+        and layer.weight.shape[1] == 1
+        and isinstance(_padding(layer), list | tuple | int)
+        and layer._padding_mode == "zeros"
         and list(layer._dilation) == [1, 1]
         and layer._data_format == "NCHW"
     )
 
 
-def _as_matrix_product(layer: nn.Conv2D, x: Tensor) -> Tensor:
+def _padding(layer: Any) -> Any:
+    return getattr(layer, "_updated_padding", layer._padding)
+
+
+def _as_matrix_product(layer: Any, x: Tensor, weight: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
-    kernel, stride = tuple(layer._kernel_size), tuple(layer._stride)
-    padding = layer._updated_padding
+    kernel, stride = tuple(weight.shape[2:]), tuple(layer._stride)
+    padding = _padding(layer)
     pads = (padding, padding) if isinstance(padding, int) else tuple(padding)[:2]
     taps, out_height, out_width = _taps(height, width, kernel, stride, pads)
-    weight = layer.weight.reshape([channels, kernel[0] * kernel[1]])
-    matrix = paddle.matmul(weight, taps).reshape([channels, height * width, out_height * out_width])
+    rows = weight.reshape([channels, kernel[0] * kernel[1]])
+    matrix = paddle.matmul(rows, taps).reshape([channels, height * width, out_height * out_width])
     pixels = x.reshape([batch, channels, height * width]).transpose([1, 0, 2])  # (N, C, P) -> (C, N, P)
     out = paddle.bmm(pixels, matrix).transpose([1, 0, 2])
     out = out.reshape([batch, channels, out_height, out_width])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,15 @@ def fit(net: Any, task: Task, dataset: Dataset, recipe: Recipe, scratch: Path, r
         float(np.mean(losses[-tenth:])),
         resumed_at,
     )
+
+
+def run_through(net: Any, task: Task, dataset: Dataset, recipe: Recipe, batches: int) -> None:
+    """Show `net` the first training batches in training mode, without learning anything but running statistics."""
+    net.train()
+    with paddle.no_grad():
+        for batch in islice(dataset.train_batches(recipe.batch_size, 0, recipe.seed), batches):
+            task.loss(net, {name: paddle.to_tensor(value) for name, value in batch.items()})
+    net.eval()
 
 
 class _Run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_kit.core.errors import UsageError
@@ -40,6 +40,7 @@ class Setup:
         recipe: How it is trained, from `weights` where there are some.
         recovery: How it is trained again after pruning.
         augment: Random changes to training samples; None for the data format's own.
+        qat: How it is trained on with the rounding of INT8 in it; None for a short form of `recovery`.
         made: How its mini set is made; None where the data set is the user's.
         made_for_recovery: The same for `recovery`, where that needs more; None for `made`.
         weights: A checkpoint in the package (`name.safetensors`) or an https address; None where there is none.
@@ -52,6 +53,14 @@ class Setup:
     made: MiniSettings | None = None
     made_for_recovery: MiniSettings | None = None
     weights: str | None = None
+    qat: Recipe | None = None
+
+    @property
+    def qat_recipe(self) -> Recipe:
+        """`qat`, or an epoch of `recovery` at a tenth of its rate: the weights are trained, only the grids are new."""
+        rate = self.recovery.learning_rate / 10
+        short = replace(self.recovery, epochs=1, learning_rate=rate, schedule="cosine", milestones=(), warmup_steps=0)
+        return self.qat or short
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ LATENCY_KEYS = {
     "p50_ms", "p90_ms", "p99_ms", "runtime", "runtime_version", "device", "threads", "batch", "warmup", "repeats",
     "input_shape",
 }  # fmt: skip
-STAGES = ["data", "train", "export", "quantize", "lower", "measure", "bundle"]
+STAGES = ["data", "train", "export", "quantize", "lower", "judge", "measure", "bundle"]
 
 
 def until_log_says(cli: Cli, text: str, seconds: float = 60) -> None:

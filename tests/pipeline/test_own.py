@@ -51,7 +51,7 @@ def test_an_onnx_file_becomes_a_checked_bundle(of_onnx: Result) -> None:
     assert of_onnx.code == 0, of_onnx.err
     report = of_onnx.json
     assert report["id"] == "my-net"
-    assert [stage["name"] for stage in report["stages"]] == ["receive", "lower", "measure", "bundle"]
+    assert [stage["name"] for stage in report["stages"]] == ["receive", "lower", "judge", "measure", "bundle"]
     assert [check["name"] for check in report["checks"]] == [
         "int8 same argmax",
         "int8 size ratio",
@@ -80,7 +80,7 @@ def test_the_receipt_holds_the_digest_of_what_was_calibrated_on_and_it_was_not_e
 def test_a_paddle_program_is_calibrated_by_paddleslim_and_held_to_parity(of_paddle: Result) -> None:
     assert of_paddle.code == 0, of_paddle.err
     stages = [stage["name"] for stage in of_paddle.json["stages"]]
-    assert stages == ["adopt", "receive", "quantize", "lower", "measure", "bundle"]
+    assert stages == ["adopt", "receive", "quantize", "lower", "judge", "measure", "bundle"]
     [parity] = [check for check in of_paddle.json["checks"] if "parity" in check["name"]]
     assert parity["ok"]
     assert parity["value"] < 1e-5

@@ -8,6 +8,7 @@ import paddle
 import pytest
 from paddle import nn
 
+from compress.quantize.qat import Quantizers
 from edge_kit.core.errors import BadData, EdgeKitError, UsageError
 from edge_kit.tasks import TASKS
 from edge_kit.train import trainer
@@ -91,6 +92,29 @@ def test_a_stopped_run_goes_on_to_the_same_weights(stop_at: int, tmp_path: Path,
     assert all(np.array_equal(wanted[name], got[name]) for name in wanted)
 
 
+def test_a_stopped_run_with_quantizers_goes_on_to_the_same_weights_and_ranges(tmp_path: Path, monkeypatch) -> None:
+    def rounding() -> nn.Layer:
+        net = small_net()
+        Quantizers(net)
+        return net
+
+    undisturbed = rounding()
+    fit(undisturbed, TASKS.get("classify"), Stripes(), RECIPE, tmp_path / "none", ignore)
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+
+    def stop(done: int, total: int, note: str = "") -> None:
+        if done == 18:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(rounding(), TASKS.get("classify"), Stripes(), RECIPE, tmp_path, stop)
+    resumed = rounding()
+    assert fit(resumed, TASKS.get("classify"), Stripes(), RECIPE, tmp_path, ignore).resumed_at == 17
+    wanted, got = weights_of(undisturbed), weights_of(resumed)
+    assert any(name.endswith("_fake_quant_input._scale") for name in wanted)
+    assert all(np.array_equal(wanted[name], got[name]) for name in wanted)
+
+
 def test_too_few_samples_for_one_batch_are_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="5 training samples do not fill one batch of 8"):
         fit(small_net(), TASKS.get("classify"), Stripes(5), RECIPE, tmp_path, ignore)
@@ -123,6 +147,26 @@ def test_fast_depthwise_equals_the_kernel_it_replaces(kernel: int, stride: int, 
     np.testing.assert_allclose(fast.numpy(), slow.numpy(), atol=1e-5)
     np.testing.assert_allclose(net[0].weight.grad.numpy(), gradients[0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(image.grad.numpy(), gradients[1], rtol=1e-4, atol=1e-5)
+
+
+def test_fast_depthwise_rounds_as_the_quantized_kernel_that_it_replaces_does() -> None:
+    paddle.seed(1)
+    net = nn.Sequential(nn.Conv2D(6, 6, 3, 2, 1, groups=6))
+    Quantizers(net)
+    image = paddle.randn([3, 6, 8, 8])
+    net.train()
+    for _ in range(30):
+        net(image)
+    net.eval()
+    slow = net(image).numpy()
+    rounded = net[0]._fake_quant_weight(net[0].weight).numpy()
+    assert not np.array_equal(rounded, net[0].weight.numpy())
+    with fast_depthwise(net):
+        assert "forward" in vars(net[0])
+        fast = net(image)
+        fast.sum().backward()
+    np.testing.assert_allclose(fast.numpy(), slow, atol=1e-5)
+    assert np.abs(net[0].weight.grad.numpy()).max() > 0
 
 
 def test_fast_depthwise_leaves_no_trace() -> None:

@@ -1,0 +1,36 @@
+"""Quantization-aware training: layers round as INT8 kernels will, and weights and ranges learn to live with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from paddle import nn
+
+from compress import slim
+from edge_kit.core.errors import EdgeKitError
+
+
+class Quantizers:
+    """The quantizers in a network, put there in place.
+
+    Weights take the largest magnitude of each output channel, what a layer reads a moving average of its largest
+    magnitudes. Parameters keep their names, so that the network is trained and saved as it was before.
+
+    Raises:
+        EdgeKitError: The network has nothing to quantize.
+    """
+
+    def __init__(self, net: nn.Layer) -> None:
+        self._net, self._slim = net, slim.insert_quantizers(net)
+        if not self.ranges():
+            raise EdgeKitError(f"{type(net).__name__} has no convolution and no linear layer to quantize")
+
+    def ranges(self) -> dict[str, float]:
+        """The largest magnitude that each layer reads without clipping it, by the name of its weight."""
+        return slim.learnt_ranges(self._net)
+
+    def save(self, layer: nn.Layer, out: Path, inputs: list[Any]) -> None:
+        """Write the network, or a layer of it, as an inference model with its quantizers; see `slim.save_quantized`."""
+        layer.eval()
+        slim.save_quantized(self._slim, layer, out, inputs)
