@@ -198,7 +198,7 @@ PASSES: tuple[Pass, ...] = (
     Pass(lift_quantization, _lift),
     *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
     Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches, job.observer)),
-    Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known)),
+    Pass(absorb_activations, lambda job: 0 if job.target.symmetric else absorb_activations(job.graph, job.known)),
     Pass(share_grids, lambda job: share_grids(job.graph, job.known)),
     Pass(place_quantizers, lambda job: place_quantizers(job.graph, job.known, job.target)),
 )

@@ -18,7 +18,8 @@ SAME_GRID = (
     "Reshape",
     "Transpose",
 )  # only move values: in and out share one scale
-QUANTIZABLE = (*WEIGHTED, *SAME_GRID, "Add", "GlobalAveragePool", "AveragePool")
+SUMS = ("Add", "GlobalAveragePool", "AveragePool")
+QUANTIZABLE = (*WEIGHTED, *SAME_GRID, *SUMS)
 
 
 def clip_limits(graph: Graph, node: NodeProto) -> Range | None:
@@ -69,18 +70,22 @@ def place_quantizers(graph: Graph, known: Quantization, target: Target) -> int:
     """Quantize every node that has INT8 kernels, with one quantizer a tensor shared by all its readers.
 
     A node is taken only when every activation it reads and its output have a range; a graph output stays float.
+    For a symmetric target what nodes give stays float too, unless another one that is taken reads it.
     """
-    chosen = [node for node in graph.nodes if _is_quantizable(graph, known, node)]
+    chosen = [node for node in graph.nodes if _is_quantizable(graph, known, node, target)]
+    readers = [(node, _activations(graph, node, target)) for node in chosen]
     wanted: dict[str, None] = {}
-    for node in chosen:
-        for name in (*_activations(graph, node), node.output[0]):
-            if name not in graph.outputs:
-                wanted.setdefault(name)
+    for node, names in readers:
+        output = node.output[0]
+        given = [] if target.symmetric or output in graph.outputs else [output]
+        wanted.update(dict.fromkeys((*names, *given)))
+    if not target.symmetric:
+        readers = [(node, list(node.input)) for node in graph.nodes]
     scales = {name: _quantize_tensor(graph, name, known.ranges[name], target) for name in wanted}
     dequantized = {f"{name}.dequantized": scale for name, scale in scales.items()}
-    for node in chosen:
+    for node, names in readers:
         for i, name in enumerate(node.input):
-            if name in scales:
+            if name in scales and name in names:
                 node.input[i] = f"{name}.dequantized"
     for node in chosen:
         if node.op_type in WEIGHTED:
@@ -88,35 +93,60 @@ def place_quantizers(graph: Graph, known: Quantization, target: Target) -> int:
     return len(chosen)
 
 
-def _activations(graph: Graph, node: NodeProto) -> list[str]:
+def _activations(graph: Graph, node: NodeProto, target: Target) -> list[str]:
+    """What a kernel reads in INT8."""
     names = node.input[:1] if node.op_type in (*WEIGHTED, *SAME_GRID) else node.input
-    return [name for name in names if name]
+    given = [name for name in names if name]
+    if target.symmetric and node.op_type == "Add":
+        fused = _summed_in_kernel(graph, node)
+        return [name for name in given if name != fused]
+    return given
 
 
-def _is_quantizable(graph: Graph, known: Quantization, node: NodeProto) -> bool:
-    if node.op_type not in QUANTIZABLE:
+def _summed_in_kernel(graph: Graph, add: NodeProto) -> str | None:
+    """The summand that its convolution can add the other one to, before it rounds; the later where both could."""
+    places = {node.output[0]: i for i, node in enumerate(graph.nodes) if node.op_type == "Conv"}
+    alone = [n for n in add.input if n in places and len(graph.consumers(n)) == 1 and n not in graph.outputs]
+    return max(alone, key=places.__getitem__) if len(set(add.input)) == 2 and alone else None
+
+
+def _is_quantizable(graph: Graph, known: Quantization, node: NodeProto, target: Target) -> bool:
+    if node.op_type not in _operators(target):
         return False
     if node.op_type in WEIGHTED and not all(graph.is_constant(name) for name in node.input[1:] if name):
         return False
-    names = _activations(graph, node)
-    if any(name not in known.ranges for name in names):
+    if node.op_type == "Conv" and not target.any_convolution:
+        weight, group = graph.constants[node.input[1]], attribute(node, "group", 1)
+        if weight.ndim != 4 or (group > 1 and not is_depthwise(weight, group)):
+            return False
+    if any(name not in known.ranges for name in _activations(graph, node, target)):
         return False
     output = node.output[0]
-    return output in known.ranges or (output in graph.outputs and node.op_type in WEIGHTED)
+    return target.symmetric or output in known.ranges or (output in graph.outputs and node.op_type in WEIGHTED)
+
+
+def _operators(target: Target) -> tuple[str, ...]:
+    """What has INT8 kernels; a symmetric engine finds by itself that what only moves values keeps the grid."""
+    if not target.symmetric:
+        return QUANTIZABLE
+    return (*WEIGHTED, *SUMS) if target.sums else WEIGHTED
 
 
 def _grid(span: Range, target: Target) -> tuple[np.float32, Array]:
     """Scale and zero point of one activation tensor.
 
     The grid ends where the range ends, also for signed kernels: a range that starts at 0 then clips as Relu does.
+    A symmetric one reaches as far on both sides.
     """
+    if target.symmetric:
+        return np.float32(max(-span.low, span.high, 1e-12) / 127), np.array(0, np.int8)
     scale = np.float32(max(span.high - span.low, 1e-12) / 255)
     zero = round(-span.low / float(scale))
     return scale, np.array(zero, np.uint8) if target.unsigned_activations else np.array(zero - 128, np.int8)
 
 
 def _quantize_tensor(graph: Graph, name: str, span: Range, target: Target) -> np.float32:
-    """Put Quantize and Dequantize behind `name`; its float value is read by the quantizer alone from then on."""
+    """Put Quantize and Dequantize behind `name`; nobody reads them yet."""
     scale, zero = _grid(span, target)
     graph.constants[f"{name}.scale"] = np.array(scale, np.float32)
     graph.constants[f"{name}.zero"] = zero
@@ -131,10 +161,6 @@ def _quantize_tensor(graph: Graph, name: str, span: Range, target: Target) -> np
         ),
     ]
     at = next((i for i, node in enumerate(graph.nodes) if name in node.output), -1) + 1
-    for node in graph.nodes[at:]:
-        for i, read in enumerate(node.input):
-            if read == name:
-                node.input[i] = f"{name}.dequantized"
     graph.nodes[at:at] = pair
     return scale
 
@@ -142,7 +168,10 @@ def _quantize_tensor(graph: Graph, name: str, span: Range, target: Target) -> np
 def _quantize_weight(
     graph: Graph, node: NodeProto, input_scale: np.float32, known: Quantization, target: Target
 ) -> None:
-    """Store the weight as INT8 and the bias as INT32 at `input_scale * weight_scale`, as integer kernels add it."""
+    """Store the weight as INT8 and the bias as INT32 at `input_scale * weight_scale`, as integer kernels add it.
+
+    A symmetric target's kernels add it in float, and it stays as it is.
+    """
     name = node.input[1]
     weight = graph.constants[name].astype(np.float32)
     axis = 0
@@ -150,7 +179,7 @@ def _quantize_weight(
         axis = 1
     filters = np.moveaxis(weight, axis, 0)  # (..., C, ...) -> (C, ...)
     scale = weight_scale(filters.reshape(len(filters), -1), known.weight_scales.get(name))
-    bias = _bias(graph, node, len(filters))
+    bias = None if target.symmetric else _bias(graph, node, len(filters))
     if bias is not None:
         # A channel of tiny or no weights, as a batch norm that was trained away leaves, would clip its bias.
         scale = np.maximum(scale, np.abs(bias) / (float(input_scale) * MOST_BIAS)).astype(np.float32)

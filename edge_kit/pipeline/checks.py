@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_kit.core.records import Check
@@ -146,6 +146,10 @@ def _ratios(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
         f"{plan['repeats']} repeats in turn"
     )
     ratio = small["latency"]["p50_ms"] / plan["p50_ms"]
+    latency = Check.at_most("int8 latency ratio", ratio, limits.max_latency_ratio, note=note)
+    if facts["engine"] != plan["runtime"]:
+        why = f"not comparable: made for {facts['engine']} and measured without it"
+        latency = replace(latency, ok=None, note=f"{why}; {note}")
     return [
         Check.at_most(
             "int8 size ratio",
@@ -153,5 +157,5 @@ def _ratios(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
             limits.max_size_ratio,
             note=f"{sizes[0]:,} of {sizes[1]:,} bytes",
         ),
-        Check.at_most("int8 latency ratio", ratio, limits.max_latency_ratio, note=note),
+        latency,
     ]

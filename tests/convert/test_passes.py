@@ -57,7 +57,8 @@ def residual_net() -> Graph:
 
 def lowered(graph: Graph, target: str, images: np.ndarray = IMAGE) -> Graph:
     known = Quantization(observe_ranges(graph, [{"image": images}]))
-    absorb_activations(graph, known)
+    if not TARGETS[target].symmetric:
+        absorb_activations(graph, known)
     share_grids(graph, known)
     place_quantizers(graph, known, TARGETS[target])
     return graph
@@ -204,6 +205,49 @@ def test_weights_are_stored_as_int8_and_biases_as_int32() -> None:
         if node.op_type in ("Conv", "Gemm"):
             kinds = [graph.constants[graph.producer(name).input[0]].dtype for name in node.input[1:]]
             assert kinds == [np.int8, np.int32]
+
+
+def test_a_symmetric_target_keeps_activations_and_rounds_what_products_read() -> None:
+    graph = lowered(residual_net(), "ncnn")
+    assert operators(graph).count("Clip") == operators(graph).count("Relu") == 1
+    quantizers = [node for node in graph.nodes if node.op_type == "QuantizeLinear"]
+    assert [node.input[0] for node in quantizers] == ["image", "a0", "a1", "flat"]
+    for node in quantizers:
+        assert graph.constants[node.input[2]] == np.int8(0)
+    summed = next(node for node in graph.nodes if node.op_type == "Add")
+    assert list(summed.input) == ["a0", "c2"]
+    held = [graph.constants[node.input[2]] for node in graph.nodes if node.op_type in ("Conv", "Gemm")]
+    np.testing.assert_array_equal(held[0], floats(8))  # a bias stays as it was
+
+
+def test_a_symmetric_grid_reaches_the_largest_magnitude_on_both_sides() -> None:
+    graph = lowered(residual_net(), "ncnn")
+    assert graph.constants["image.scale"] == pytest.approx(np.abs(IMAGE).max() / 127)
+
+
+def test_ncnn_gets_no_int8_where_it_has_no_kernel() -> None:
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["grouped"], group=3),
+        helper.make_node("Conv", ["grouped", "v"], ["y"]),
+    ]
+    constants = {"w": floats(6, 1, 3, 3), "v": floats(4, 6, 1, 1)}
+    graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4, 6, 6]})
+    quantized = [node.input[0] for node in lowered(graph, "ncnn").nodes if node.op_type == "QuantizeLinear"]
+    assert quantized == ["grouped"]
+
+
+def test_an_output_that_is_read_on_is_given_in_float(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["y"]),
+        helper.make_node("Conv", ["y", "v"], ["z"]),
+    ]
+    constants = {"w": floats(4, 3, 1, 1), "v": floats(2, 4, 1, 1)}
+    shapes = {"y": ["N", 4, 8, 8], "z": ["N", 2, 8, 8]}
+    for target in TARGETS:
+        graph = lowered(build(nodes, constants, {"image": ["N", 3, 8, 8]}, shapes), target)
+        got = run(graph, {"image": IMAGE}, tmp_path)
+        assert len(np.unique(got["y"])) > 256, target
+        assert len([node for node in graph.nodes if node.op_type == "QuantizeLinear"]) == 2, target
 
 
 def test_a_node_without_a_range_is_left_float_with_its_weights() -> None:
