@@ -21,6 +21,8 @@ class Target:
         unsigned_activations: Kernels multiply U8 activations by S8 weights (x86), not S8 by S8 (ARM).
         saturating_pairs: U8 x S8 products are added in pairs in int16, which can saturate (x86 without VNNI).
         why: One line for people.
+        pads_channels: Kernels fill up an odd number of input channels at every place of the kernel, so that other
+            weights are added in pairs than where ONNX Runtime does: no two of a channel may saturate.
         symmetric: Zero points are 0. Such a grid does not clip as Relu does, so activations stay nodes, which these
             engines compute within the kernel; what a kernel reads is quantized and not what it gives, and biases
             are float.
@@ -34,6 +36,7 @@ class Target:
     unsigned_activations: bool
     saturating_pairs: bool
     why: str
+    pads_channels: bool = False
     symmetric: bool = False
     sums: bool = True
     any_convolution: bool = True
@@ -56,6 +59,16 @@ TARGETS = {
             "U8 x S8 pairs added in int16 (vpmaddubsw): weights are kept from saturating",
         ),
         Target("arm64", False, False, "S8 x S8 (sdot or smull): signed activations"),
+        # What OpenVINO's transformations want is what ONNX Runtime's kernels do, and all of MobileNetV2 and ResNet-18
+        # runs in INT8 there; its kernels without VNNI saturate as ONNX Runtime's do, but pair other weights.
+        Target(
+            "openvino",
+            True,
+            True,
+            "the form of x86-avx2, which OpenVINO runs in INT8 throughout; no two weights saturate in any order",
+            pads_channels=True,
+            engine="openvino",
+        ),
         Target(
             "ncnn",
             False,
@@ -65,6 +78,21 @@ TARGETS = {
             sums=False,
             any_convolution=False,
             engine="ncnn",
+        ),
+        Target(
+            "mnn",
+            False,
+            False,
+            "the form of arm64: S8 x S8, convolutions whose input and output have a grid",
+            engine="mnn",
+        ),
+        Target(
+            "tensorrt",
+            False,
+            False,
+            "TensorRT's explicit quantization: S8 x S8 around zero, one summand of a residual sum, float biases",
+            symmetric=True,
+            engine="tensorrt",
         ),
     )
 }

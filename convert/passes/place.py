@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute
-from convert.pairs import fit_channels, fit_pairs, is_depthwise
+from convert.pairs import fit_any_pairs, fit_channels, fit_pairs, is_depthwise
 from convert.quantization import Quantization, Range
 from runtimes.targets import Target
 
@@ -183,13 +185,21 @@ def _quantize_weight(
     if bias is not None:
         # A channel of tiny or no weights, as a batch norm that was trained away leaves, would clip its bias.
         scale = np.maximum(scale, np.abs(bias) / (float(input_scale) * MOST_BIAS)).astype(np.float32)
-    depthwise = node.op_type == "Conv" and is_depthwise(weight, attribute(node, "group", 1))
-    fit = fit_pairs if target.saturating_pairs and not depthwise else fit_channels
-    quantized, scale = fit(filters, scale)
-    _insert_constant(graph, node, 1, np.ascontiguousarray(np.moveaxis(quantized, 0, axis)), scale, axis)
+    quantized, scale = _fit(node, weight, target)(filters, scale)
+    stored = np.ascontiguousarray(np.moveaxis(quantized, 0, axis))
+    _insert_constant(graph, node, 1, stored, scale, axis, zeros=target.symmetric)
     if bias is not None:
         bias_scale = (input_scale * scale).astype(np.float32)
         _insert_constant(graph, node, 2, np.rint(bias / bias_scale).astype(np.int32), bias_scale, 0)
+
+
+def _fit(node: NodeProto, weight: Array, target: Target) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """What puts a weight on the grid, by the pairs that the target's kernels add."""
+    depthwise = node.op_type == "Conv" and is_depthwise(weight, attribute(node, "group", 1))
+    if not target.saturating_pairs or depthwise:
+        return fit_channels
+    odd = node.op_type == "Conv" and weight.shape[1] % 2 == 1
+    return fit_any_pairs if odd and target.pads_channels else fit_pairs
 
 
 def _bias(graph: Graph, node: NodeProto, channels: int) -> Array | None:
@@ -211,13 +221,15 @@ def weight_scale(rows: Array, found: Array | None) -> Array:
     return (largest / 127).astype(np.float32)
 
 
-def _insert_constant(graph: Graph, node: NodeProto, position: int, values: Array, scale: Array, axis: int) -> None:
+def _insert_constant(
+    graph: Graph, node: NodeProto, position: int, values: Array, scale: Array, axis: int, *, zeros: bool = False
+) -> None:
     fresh = f"{node.output[0]}.{'weight' if position == 1 else 'bias'}"
     graph.constants[f"{fresh}.quantized"] = values
     graph.constants[f"{fresh}.scale"] = scale.astype(np.float32)
     inputs = [f"{fresh}.quantized", f"{fresh}.scale"]
-    if node.op_type == "Gemm":
-        # ONNX Runtime fuses one only when its zero points are written out
+    if node.op_type == "Gemm" or zeros:
+        # ONNX Runtime fuses a Gemm only when its zero points are written out
         graph.constants[f"{fresh}.zero"] = np.zeros(scale.shape, values.dtype)
         inputs.append(f"{fresh}.zero")
     dequantize = helper.make_node(

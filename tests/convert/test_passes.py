@@ -288,3 +288,14 @@ def test_a_pass_on_a_copy_leaves_the_original_alone() -> None:
     before = operators(graph)
     lowered(graph.copy(), "x86-vnni")
     assert operators(graph) == before
+
+
+def test_for_openvino_no_two_weights_of_an_odd_convolution_saturate_and_the_rest_is_as_for_avx2() -> None:
+    ours, theirs = (lowered(residual_net(), target) for target in ("x86-avx2", "openvino"))
+    assert operators(ours) == operators(theirs)
+    stored = theirs.constants["a0.weight.quantized"].reshape(8, -1).astype(int)  # of three input channels
+    assert (np.sort(np.maximum(stored, 0), axis=1)[:, -2:].sum(axis=1) <= 128).all()
+    assert (np.sort(np.minimum(stored, 0), axis=1)[:, :2].sum(axis=1) >= -128).all()
+    for name in ("a1", "c2", "logits"):
+        same = f"{name}.weight.quantized"
+        np.testing.assert_array_equal(ours.constants[same], theirs.constants[same])
