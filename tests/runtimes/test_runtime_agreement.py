@@ -25,7 +25,6 @@ CANNOT = {
     ("openvino", "local response norm with a bias"): "^openvino takes the bias of LRN as 1, and node",
 }
 NO_INT8 = {
-    "mnn": "^MNN's converter does not read quantized ONNX graphs; give it the FP32 graph of",
     "ncnn": r"^ncnn's INT8 is signed and around zero, and .*is quantized otherwise .*; .* --target ncnn$",
 }
 NAMES = [name for name in runtime_names() if ".onnx" in reads(name) and name not in ("null", "onnx")]
@@ -146,8 +145,6 @@ def test_mobilenetv2_in_fp32_agrees(runtime: Runtime, mobilenetv2: Exported, tmp
 
 
 def test_mobilenetv2_in_int8_is_as_near_to_fp32(runtime: Runtime, mobilenetv2: Exported, tmp_path: Path) -> None:
-    if runtime.name == "mnn":
-        pytest.skip("it takes no INT8")
     graph = mobilenetv2.int8[runtime.name if runtime.name in mobilenetv2.int8 else "x86-vnni"]
     inputs = {"image": mobilenetv2.images}
     onnx = get_runtime("onnx")
