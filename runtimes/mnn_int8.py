@@ -20,6 +20,7 @@ import numpy as np
 
 from edge_kit.core.errors import BadData, MissingDependency
 from edge_kit.core.tensors import Array
+from runtimes.faults import one_line
 
 MOST = 127
 EXACT = ("Conv", "Add")
@@ -71,7 +72,7 @@ class _Halves:
             ends = np.iinfo(zero.dtype)
             self.constants[node.output[0]] = np.clip(codes, ends.min, ends.max).astype(zero.dtype)
             return
-        if step.size != 1 or zero.dtype not in (np.int8, np.uint8):
+        if step.size != 1 or zero.size != 1 or zero.dtype not in (np.int8, np.uint8):
             raise _refuse(node, f"a grid of {step.size} scales in {zero.dtype}; MNN has one, in 8 bits")
         shift = 128 if zero.dtype == np.uint8 else 0
         self.grids[name] = Grid(float(step.reshape(())), int(zero.reshape(())) - shift)
@@ -138,7 +139,24 @@ def split_quantized(graph: Path, float_graph: Path, table: Path) -> int:
         onnx = import_module("onnx")
     except ModuleNotFoundError:
         raise MissingDependency("converting a quantized graph for runtime 'mnn'", "onnx", "mnn") from None
-    model = onnx.load(str(graph))
+    try:
+        model = onnx.load(str(graph))
+        for value in model.graph.output:
+            value.type.tensor_type.shape.SetInParent()  # which the checker asks for, and some writers leave out
+        onnx.checker.check_model(model)
+        layers = _split(onnx, model)
+        onnx.save(model, str(float_graph))
+    except BadData:
+        raise
+    except Exception as fault:  # onnx and protobuf have many, without a common base
+        raise BadData(f"MNN: cannot read {str(graph)!r}: {one_line(fault)}") from fault
+    algorithm = {"type": "QUANTIZE", "quant_params": {"round_mode": "ROUND_HALF_TO_EVEN", "layer": layers}}
+    table.write_text(json.dumps({"version": "0.0.0", "algo": [algorithm]}))
+    return len(layers)
+
+
+def _split(onnx: Any, model: Any) -> list[dict[str, Any]]:
+    """Take the quantizers off a model; gives what the converter is told of each convolution that runs in INT8."""
     body = model.graph
     halves = _Halves({one.name: onnx.numpy_helper.to_array(one) for one in body.initializer})
     kept = _without_quantizers(body, halves)
@@ -161,10 +179,7 @@ def split_quantized(graph: Path, float_graph: Path, table: Path) -> int:
     del body.node[:], body.initializer[:], body.value_info[:]
     body.node.extend(kept)
     body.initializer.extend(held)
-    onnx.save(model, str(float_graph))
-    algorithm = {"type": "QUANTIZE", "quant_params": {"round_mode": "ROUND_HALF_TO_EVEN", "layer": layers}}
-    table.write_text(json.dumps({"version": "0.0.0", "algo": [algorithm]}))
-    return len(layers)
+    return layers
 
 
 def _without_quantizers(body: Any, halves: _Halves) -> list[Any]:

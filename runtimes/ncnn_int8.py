@@ -70,7 +70,8 @@ def quantize(t: Translation, node: Node) -> None:
     step, zero = t.weight(node, 1), t.constant(node, 2)
     if step.size != 1 or zero is None or zero.dtype != np.int8 or zero.any():
         kind = "uint8" if zero is None else zero.dtype.name
-        found = "a scale a channel" if step.size != 1 else f"{kind}, zero point {0 if zero is None else int(zero)}"
+        number = 0 if zero is None else int(zero.reshape(-1)[0])
+        found = "a scale a channel" if step.size != 1 else f"{kind}, zero point {number}"
         raise BadData(
             f"ncnn's INT8 is signed and around zero, and activation {node.inputs[0]!r} is quantized otherwise "
             f"({found}); lower the model with --target ncnn"

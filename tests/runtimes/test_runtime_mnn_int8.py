@@ -135,7 +135,12 @@ def of_channels(b: Build) -> None:
     b.output(b.op("DequantizeLinear", codes, *grid, axis=1))
 
 
+def of_nothing(b: Build) -> None:
+    b.output(b.op("QuantizeLinear", b.input("x", "N", 3)))
+
+
 REFUSED = {
+    of_nothing: r"^MNN: cannot read '.*graph\.onnx': .*QuantizeLinear",
     of_integers: r"^MNN: DequantizeLinear \(node .*\): it reads integers that no QuantizeLinear made",
     of_channels: r"^MNN: QuantizeLinear \(node .*\): a grid of 3 scales in int8; MNN has one, in 8 bits$",
 }
@@ -145,6 +150,7 @@ REFUSED = {
 def test_what_mnn_has_no_form_for_is_one_line(fill: Callable[[Build], None], tmp_path: Path) -> None:
     build = Build()
     fill(build)
+    build.outputs[0].type.tensor_type.shape.SetInParent()
     with pytest.raises(BadData, match=REFUSED[fill]) as caught:
         MnnRuntime().convert(build.save(tmp_path / "graph.onnx"), tmp_path)
     assert "\n" not in str(caught.value)
