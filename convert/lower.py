@@ -234,7 +234,7 @@ def _read_stored_pixels(job: Lowering) -> int:
 
 
 PLACING: tuple[Pass, ...] = (
-    Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known, job.keep_float)),
+    Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known, job.target, job.keep_float)),
     Pass(share_grids, lambda job: share_grids(job.graph, job.known)),
     Pass(place_quantizers, lambda job: place_quantizers(job.graph, job.known, job.target, job.keep_float)),
 )

@@ -6,6 +6,9 @@ QgemvU8S8KernelAvx2.S, or their Avx512Core twins. All take four adjacent k at a 
 for a convolution k counts kernel positions and, within each, the input channels of the group (ReorderFilter in
 core/providers/cpu/quantization/qlinearconv.cc; MlasConvSymPackW in convsym.cpp). Activations enter as stored, with
 their zero point. Depthwise kernels widen before they multiply, and U8 x U8 is added in int32 (vpmaddwd): both exact.
+
+oneDNN, which OpenVINO computes with, does the same (oneapi-src/oneDNN, doc, "Nuances of int8 Computations"), but fills
+up the channels to four at every place of the kernel: with an odd number of channels other weights are neighbours.
 """
 
 from __future__ import annotations
@@ -73,6 +76,21 @@ def fit_pairs(weight: Array, scale: Array) -> tuple[Array, Array]:
     load = pair_load(fit_channels(rows, scale)[0])
     raised = (scale * np.maximum(load, 1)).astype(np.float32)
     return _from_kernel_order(_trim(fit_channels(rows, raised)[0]), weight), raised
+
+
+def fit_any_pairs(weight: Array, scale: Array) -> tuple[Array, Array]:
+    """As `fit_pairs`, whichever two weights of a channel a kernel adds.
+
+    Args:
+        weight: (O, ...) float32.
+        scale: (O,) float32.
+    """
+    rows = np.abs(weight.reshape(len(weight), -1) / scale.reshape(-1, 1))
+    signs = weight.reshape(rows.shape) > 0
+    pairs = [np.sort(np.where(side, np.minimum(rows, 127), 0), axis=1)[:, -2:].sum(axis=1) for side in (signs, ~signs)]
+    room = HIGHEST // TOP - 1  # rounding may add half a step to either
+    raised = (scale * np.maximum(np.maximum(*pairs) / room, 1)).astype(np.float32)
+    return fit_channels(weight, raised)
 
 
 def _trim(rows: Array) -> Array:

@@ -62,7 +62,7 @@ def rank_layers(
     """
     job = prepare(fake_quantized, target, batches, observer)
     wanted = _outputs(job)
-    quantizable = quantizable_nodes(job.graph, job.known)
+    quantizable = quantizable_nodes(job.graph, job.known, job.target)
     labels = frozenset(map(label, quantizable))
     layers = [node for node in quantizable if node.op_type not in SAME_GRID]
     harms = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from edge_kit.core.tensors import Array, Tensors
 from runtimes.faults import check_form, check_load, import_engine, one_line
 from runtimes.inputs import InputCheck, show
 from runtimes.interface import Interface, read_interface
+from runtimes.mnn_int8 import split_quantized
 from runtimes.protocol import OperatorTime
 from runtimes.quiet import native_output
 
@@ -35,11 +38,18 @@ import MNN
 import _tools
 _tools.mnnconvert(
     ["mnnconvert", "-f", "ONNX", "--modelFile", sys.argv[1], "--MNNModel", sys.argv[2], "--bizCode", "edge-kit"]
+    + sys.argv[4:]
 )
 if sys.argv[3] == "run":
+    kinds = []
     net = MNN.Interpreter(sys.argv[2])
-    sys.exit(net.runSession(net.createSession({"backend": "CPU", "numThread": 1, "precision": "high"})))
+    session = net.createSession({"backend": "CPU", "numThread": 1, "precision": "high"})
+    note = lambda tensors, info: kinds.append(info.getType()) or True
+    code = net.runSessionWithCallBackInfo(session, note, lambda tensors, info: True)
+    print("INT8 convolutions:", sum(kind.startswith("Convolution") and "DT_INT8" in kind for kind in kinds))
+    sys.exit(code)
 """
+INT8_CONVOLUTIONS = re.compile(r"INT8 convolutions: (\d+)$", re.MULTILINE)
 
 CARRIED = {"float32": np.float32, "int32": np.int32, "int64": np.int32, "bool": np.int32, "uint8": np.uint8}
 """What MNN holds an ONNX element type in; it has none for the others."""
@@ -123,7 +133,7 @@ class MnnSession:
 
 
 class MnnRuntime:
-    """MNN, one call at a time, in full precision: FP32 graphs run in FP32."""
+    """MNN, one call at a time: FP32 graphs run in FP32, and convolutions of quantized ones in INT8."""
 
     name = "mnn"
     form = "model.mnn"
@@ -141,23 +151,15 @@ class MnnRuntime:
         interface = read_interface(graph)
         _check_interface(interface, graph)
         made = folder / self.form
-        sizes = {axis for spec in interface.inputs for axis in spec.shape if isinstance(axis, str)}
-        trial = "run" if sizes <= {"N"} else "skip"  # without sizes it takes 1 for each
-        try:
-            done = subprocess.run(
-                [sys.executable, "-c", CONVERTER, str(graph.absolute()), str(made.absolute()), trial],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=CONVERT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise BadData(f"MNN did not convert {str(graph)!r} within {CONVERT_SECONDS} s") from None
-        if done.returncode != 0 or not made.is_file() or made.stat().st_size == 0:
-            raise BadData(f"MNN cannot convert {str(graph)!r}: {_complaint(done.stdout, done.returncode)}")
+        with tempfile.TemporaryDirectory() as place:
+            if interface.is_quantized:
+                source, table = Path(place) / "float.onnx", Path(place) / "table.json"
+                wanted = split_quantized(graph, source, table)
+                found = _run_converter(graph, interface, source, made, ["--compressionParamsFile", str(table)])
+                if found is not None and found < wanted:  # what a grid clips would be lost
+                    raise BadData(f"MNN runs {found} of {wanted} quantized convolutions of {str(graph)!r} in INT8")
+            else:
+                _run_converter(graph, interface, graph.absolute(), made)
         interface.save(made)
 
     def load(self, graph: Path, *, threads: int = 1, device: str = "cpu") -> MnnSession:
@@ -223,10 +225,30 @@ class _Watch:
         return tuple(OperatorTime(*self.facts[place], "", "", median(times)) for place, times in self.times.items())
 
 
+def _run_converter(graph: Path, interface: Interface, source: Path, made: Path, more: Sequence[str] = ()) -> int | None:
+    """Convert `source`, which is made of `graph`, and run it once; gives its INT8 convolutions, None where not run."""
+    sizes = {axis for spec in interface.inputs for axis in spec.shape if isinstance(axis, str)}
+    trial = "run" if sizes <= {"N"} else "skip"  # without sizes it takes 1 for each
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", CONVERTER, str(source), str(made.absolute()), trial, *more],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=CONVERT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BadData(f"MNN did not convert {str(graph)!r} within {CONVERT_SECONDS} s") from None
+    if done.returncode != 0 or not made.is_file() or made.stat().st_size == 0:
+        raise BadData(f"MNN cannot convert {str(graph)!r}: {_complaint(done.stdout, done.returncode)}")
+    found = INT8_CONVOLUTIONS.search(done.stdout)
+    return int(found[1]) if found else None
+
+
 def _check_interface(interface: Interface, graph: Path) -> None:
-    if interface.is_quantized:
-        # It takes the scales for weights and then aborts, or computes something else (measured, 3.6.1).
-        raise BadData(f"MNN's converter does not read quantized ONNX graphs; give it the FP32 graph of {str(graph)!r}")
     if b"SAME_LOWER" in graph.read_bytes():  # measured, 3.6.1
         raise BadData(f"MNN pads 'SAME_LOWER' as 'SAME_UPPER'; write out the pads of {str(graph)!r}")
     for spec in (*interface.inputs, *interface.outputs):
@@ -243,7 +265,15 @@ def _carried(name: str, array: Array) -> Array:
 
 def _complaint(printed: str, code: int) -> str:
     """What it printed, without greetings and time stamps; it has no other way to say what is wrong."""
-    greetings = ("The device supports", "MNN use", "Start to", "inputTensors", "outputTensors", "[ERROR] Convert error")
+    greetings = (
+        "The device supports",
+        "MNN use",
+        "Start to",
+        "inputTensors",
+        "outputTensors",
+        "[ERROR] Convert error",
+        "INT8 convolutions",
+    )
     lines = [line.strip() for line in printed.splitlines() if not line.startswith(greetings)]
     told = [line for line in lines if line and "ONNX Model" not in line]
     ending = f" (its process ended with {code})" if code else ""

@@ -13,7 +13,7 @@ import numpy as np
 from edge_kit.core.errors import BadData, MissingDependency
 from edge_kit.core.tensors import Array
 from runtimes.faults import one_line
-from runtimes.interface import Interface
+from runtimes.interface import QUANTIZERS, Interface
 
 SPANS = ("kernel_shape", "strides", "dilations")
 LARGEST_FOLD = 1 << 26  # elements; what is computed beforehand is stored
@@ -40,18 +40,34 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """A constant that is kept in INT8 around zero.
+
+    Attributes:
+        values: int8.
+        step: Of the grid, one number or one for each place of `axis`, (1,) or (C,) float32.
+    """
+
+    values: Array
+    step: Array
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
 class StaticGraph:
     """What is left to run once all that is known beforehand is computed.
 
     Attributes:
         nodes: In topological order.
-        constants: By tensor name.
+        constants: By tensor name; those that are stored in INT8 are here in float, too.
+        stored: The same in INT8, by the name of the float one.
         shapes: With batch 1, by tensor name.
         opset: Of ONNX's own operators.
     """
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, Array]
+    stored: Mapping[str, Stored]
     shapes: Mapping[str, tuple[int, ...]]
     opset: int
 
@@ -113,6 +129,7 @@ def _settle(onnx: Any, model: Any) -> StaticGraph:
     """Infer shapes and compute constants in turn, until neither finds more."""
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+    stored: dict[str, Stored] = {}
     while True:
         shapes = _shapes(onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True))
         kept: list[Any] = []
@@ -123,6 +140,8 @@ def _settle(onnx: Any, model: Any) -> StaticGraph:
                 kept.append(node)
             else:
                 folded |= values
+                if node.op_type == "DequantizeLinear":
+                    stored |= _stored(_node(onnx, node), constants | folded)
         if not folded:
             break
         constants |= folded
@@ -131,7 +150,8 @@ def _settle(onnx: Any, model: Any) -> StaticGraph:
         model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in folded.items())
     nodes = [_node(onnx, node) for node in kept]
     outputs = {value.name for value in model.graph.output}
-    return StaticGraph(tuple(_join_shuffles(nodes, outputs, constants, shapes)), constants, shapes, opset)
+    joined = tuple(_join_shuffles(nodes, outputs, constants, shapes))
+    return StaticGraph(joined, constants, stored, shapes, opset)
 
 
 def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
@@ -165,9 +185,20 @@ def _fold(
         for name, value in fed.items()
     ]
     body = onnx.helper.make_graph([node], "constant", takes, values)
-    alone = onnx.helper.make_model(body, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    # onnx computes quantizers from opset 19 on; ones of weights are the same before
+    version = max(opset, 19) if node.op_type in QUANTIZERS else opset
+    alone = onnx.helper.make_model(body, opset_imports=[onnx.helper.make_opsetid("", version)])
     results = onnx.reference.ReferenceEvaluator(alone).run(None, fed)
     return {name: np.asarray(value) for name, value in zip(node.output, results, strict=True)}
+
+
+def _stored(node: Node, constants: Mapping[str, Array]) -> dict[str, Stored]:
+    """The INT8 behind a DequantizeLinear of a constant; nothing where it is not signed and around zero."""
+    values, step = constants[node.inputs[0]], constants[node.inputs[1]]
+    zero = constants[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else np.zeros(())
+    if values.dtype != np.int8 or zero.any() or not (step > 0).all():
+        return {}
+    return {node.outputs[0]: Stored(values, step.reshape(-1), node.attributes.get("axis", 1))}
 
 
 def _has(node: Any, key: str) -> bool:

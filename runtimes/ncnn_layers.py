@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_kit.core.tensors import Array
 from runtimes.ncnn_graph import Node
+from runtimes.ncnn_int8 import INT8_TERM, Int8, int8_operands
 from runtimes.ncnn_model import LARGEST, Parameter, Weight
 from runtimes.ncnn_translate import Shape, Translation, Value, numbers, rule
 
@@ -140,15 +141,17 @@ def _without_batch(node: Node, constant: Array, x: Value, rank: int) -> Array:
 @rule("Gemm")
 def gemm(t: Translation, node: Node) -> None:
     """A dense layer: the second factor and the summand are weights."""
-    given, x, weight = node.attributes, t.value(node, 0), t.weight(node, 1)
+    given, weight, turned = node.attributes, t.weight(node, 1), node.attributes.get("transB", 0)
+    small = int8_operands(t, node, 0 if turned else 1) if given.get("alpha", 1.0) == 1 else None
+    x = small.value if small else t.value(node, 0)
     if given.get("transA", 0) or x.batch != 0:
         raise node.refuse("its first factor is transposed")
-    weight = (weight if given.get("transB", 0) else weight.T) * np.float32(given.get("alpha", 1.0))
+    weight = (weight if turned else weight.T) * np.float32(given.get("alpha", 1.0))
     bias = None
     if len(node.inputs) > 2:
         full = np.broadcast_to(t.weight(node, 2), t.shape(node))
         bias = full.reshape(-1) * np.float32(given.get("beta", 1.0))
-    t.give(node, _dense(t, node, x, weight, bias))
+    t.give(node, _dense(t, node, x, weight, bias, small))
 
 
 @rule("MatMul")
@@ -156,10 +159,11 @@ def matmul(t: Translation, node: Node) -> None:
     """By a constant matrix: a dense layer over the last axis; else a product of two tensors."""
     weight = t.constant(node, 1)
     if weight is not None and weight.ndim == 2:
-        x = t.value(node, 0)
+        small = int8_operands(t, node, 1)
+        x = small.value if small else t.value(node, 0)
         if x.batch == len(x.shape) - 1:
             raise node.refuse("it works across the batch, and ncnn computes sample by sample")
-        t.give(node, _dense(t, node, x, weight.T, None))
+        t.give(node, _dense(t, node, x, weight.T, None, small))
         return
     pair, shape = [t.operand(node, place) for place in (0, 1)], t.shape(node)
     batches = {
@@ -172,14 +176,17 @@ def matmul(t: Translation, node: Node) -> None:
     t.give(node, t.layer(node, "MatMul", pair, shape))
 
 
-def _dense(t: Translation, node: Node, x: Value, weight: Array, bias: Array | None) -> Value:
+def _dense(t: Translation, node: Node, x: Value, weight: Array, bias: Array | None, small: Int8 | None = None) -> Value:
     """Multiply along the last axis by a weight of shape (out, in)."""
     out, size = weight.shape
     rows = int(np.prod(x.mat)) // size
     flat = t.view(node, x, (1, rows, size) if rows > 1 else (1, size), 0)
-    weights = [Weight(weight, tagged=True)] + ([] if bias is None else [Weight(bias)])
-    parameters: dict[int, Parameter] = {0: out, 1: int(bias is not None), 2: weight.size}
-    made = t.layer(node, "InnerProduct", [flat], (*flat.shape[:-1], out), parameters, weights)
+    added = [] if bias is None else [Weight(bias)]
+    weights = small.weights(added) if small else [Weight(weight, tagged=True), *added]
+    parameters: dict[int, Parameter] = {0: out, 1: len(added), 2: weight.size}
+    parameters |= INT8_TERM if small else {}
+    scale = small.scale if small else None
+    made = t.layer(node, "InnerProduct", [flat], (*flat.shape[:-1], out), parameters, weights, scale)
     return t.view(node, made, t.shape(node), x.batch)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,16 @@ INPUT, OUTPUT = "in{}", "out{}"
 MAGIC = 7767517
 ARRAY = -23300  # the key of an array is this less its number
 LARGEST = float(np.finfo(np.float32).max)
+FLOAT32, INT8 = 0, 0x000D4B38
+"""The word before a tagged block of weights, by what it holds."""
 
 Parameter = int | float | Sequence[int] | Sequence[float]
 
 FUSED = {"ReLU": 1, "Clip": 3, "Sigmoid": 4, "HardSwish": 6}
 """Activations that a layer with weights can compute on the way out, by ncnn's number."""
 LEAKY = 2
+REQUANTIZED = 101
+"""The INT8 parameter of a layer that also gives INT8."""
 FUSING = (
     "Convolution",
     "ConvolutionDepthWise",
@@ -56,6 +60,7 @@ class Layer:
 
     Attributes:
         parameters: By ncnn's number; integers and floats are told apart by their Python type.
+        scale: By which a layer with INT8 weights rounds what it reads, in steps a unit; None for the others.
     """
 
     kind: str
@@ -64,6 +69,12 @@ class Layer:
     outputs: list[str]
     parameters: dict[int, Parameter] = field(default_factory=dict)
     weights: tuple[Weight, ...] = ()
+    scale: float | None = None
+
+    @property
+    def takes_int8(self) -> bool:
+        """Whether it reads INT8 as well as what it rounds itself, and can give it."""
+        return self.scale is not None and self.kind in ("Convolution", "ConvolutionDepthWise")
 
 
 class Model:
@@ -82,24 +93,24 @@ class Model:
         outputs: int | Sequence[str] = 1,
         parameters: dict[int, Parameter] | None = None,
         weights: Iterable[Weight] = (),
+        scale: float | None = None,
     ) -> list[str]:
         """Append a layer and give the names of its outputs, which are made up where only their number is given."""
         names = [self._blob() for _ in range(outputs)] if isinstance(outputs, int) else list(outputs)
-        self.layers.append(Layer(kind, self._name(name), list(inputs), names, parameters or {}, tuple(weights)))
+        self.layers.append(Layer(kind, self._name(name), list(inputs), names, parameters or {}, tuple(weights), scale))
         return names
 
     def save(self, param: Path) -> None:
         """Write `param` and the `.bin` beside it."""
         self._fuse_activations()
+        self._keep_int8()
         layers = self._with_splits()
         blobs = sum(len(layer.outputs) for layer in layers)
         lines = [str(MAGIC), f"{len(layers)} {blobs}", *map(_line, layers)]
         param.write_text("\n".join(lines) + "\n")
         with param.with_suffix(".bin").open("wb") as file:
             for weight in (weight for layer in layers for weight in layer.weights):
-                if weight.tagged:
-                    file.write(bytes(4))  # float32
-                file.write(np.ascontiguousarray(weight.array, "<f4").tobytes())
+                file.write(_block(weight))
 
     def _fuse_activations(self) -> None:
         """Let layers with weights compute the activation that alone reads them."""
@@ -116,6 +127,19 @@ class Model:
             makers[layer.outputs[0]] = maker
         self.layers = kept
 
+    def _keep_int8(self) -> None:
+        """Let a convolution give INT8 where convolutions alone read it, and all by one scale."""
+        readers: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            for blob in layer.inputs:
+                readers.setdefault(blob, []).append(layer)
+        for layer in self.layers:
+            after = readers.get(layer.outputs[0], []) if layer.takes_int8 and layer.outputs else []
+            scales = {reader.scale for reader in after}
+            if len(scales) == 1 and all(reader.takes_int8 for reader in after):
+                layer.parameters[8] = REQUANTIZED
+                layer.weights += (Weight(np.array(list(scales))),)
+
     def _with_splits(self) -> list[Layer]:
         """Put a Split behind each blob with several readers: in ncnn a blob has one."""
         readers = Counter(blob for layer in self.layers for blob in layer.inputs)
@@ -123,7 +147,7 @@ class Model:
         layers: list[Layer] = []
         for layer in self.layers:
             inputs = [copies[blob].pop(0) if blob in copies else blob for blob in layer.inputs]
-            layers.append(Layer(layer.kind, layer.name, inputs, layer.outputs, layer.parameters, layer.weights))
+            layers.append(replace(layer, inputs=inputs))
             for blob in layer.outputs:
                 if readers[blob] > 1:
                     copies[blob] = [f"{blob}_{i}" for i in range(readers[blob])]
@@ -160,6 +184,14 @@ def read_kinds(param: Path) -> set[str]:
     except (ValueError, IndexError):  # what UnicodeDecodeError is, too
         pass
     raise BadData(f"{str(param)!r} is not a .param of ncnn or is cut short")
+
+
+def _block(weight: Weight) -> bytes:
+    """Weights as they lie in the file; INT8 is filled up to whole words."""
+    if weight.array.dtype == np.int8:
+        return INT8.to_bytes(4, "little") + weight.array.tobytes() + bytes(-weight.array.size % 4)
+    tag = FLOAT32.to_bytes(4, "little") if weight.tagged else b""
+    return tag + np.ascontiguousarray(weight.array, "<f4").tobytes()
 
 
 def _activation(layer: Layer) -> dict[int, Parameter]:

@@ -45,6 +45,19 @@ class Value:
         return without_batch(self.shape, self.batch)
 
 
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """A tensor behind a quantizer around zero.
+
+    Attributes:
+        value: In front of it.
+        step: Of the grid.
+    """
+
+    value: Value
+    step: float
+
+
 def without_batch(shape: Shape, batch: int | None) -> Shape:
     """Give the shape that ncnn holds; a single number is a vector of one."""
     return tuple(size for place, size in enumerate(shape) if place != batch) or (1,)
@@ -56,11 +69,18 @@ def _has_size(mat: Shape) -> bool:
 
 
 class Translation:
-    """What is known of a graph half-way through it."""
+    """What is known of a graph half-way through it.
+
+    Attributes:
+        codes: What QuantizeLinear gives, by name; integers, which no layer of ours reads.
+        rounded: What DequantizeLinear makes of them.
+    """
 
     def __init__(self, graph: StaticGraph) -> None:
         self.graph = graph
         self.model = Model()
+        self.codes: dict[str, Rounded] = {}
+        self.rounded: dict[str, Rounded] = {}
         self._values: dict[str, Value] = {}
 
     def take_input(self, spec: TensorSpec) -> None:
@@ -81,7 +101,25 @@ class Translation:
         name = node.inputs[place]
         if name in self.graph.constants:
             raise node.refuse(f"its input {name!r} is a constant, which ncnn takes none of there")
+        if name in self.codes:
+            raise node.refuse(f"its input {name!r} is quantized, and ncnn has INT8 kernels for products only")
+        if name not in self._values:
+            self._round(name)
         return self._values[name]
+
+    def _round(self, name: str) -> None:
+        """Round in float, for a layer that has no INT8 kernel."""
+        value, step = self.rounded[name].value, self.rounded[name].step
+        blob = value.blob
+        steps: tuple[tuple[str, dict[int, Parameter]], ...] = (
+            ("BinaryOp", {0: 3, 1: 1, 2: step}),  # divided by
+            ("UnaryOp", {0: 18}),  # rounded, halves to even
+            ("Clip", {0: -128.0, 1: 127.0}),
+            ("BinaryOp", {0: 2, 1: 1, 2: step}),  # times
+        )
+        for kind, parameters in steps:
+            (blob,) = self.model.add(kind, name, [blob], 1, parameters)
+        self._values[name] = Value(blob, value.shape, value.batch)
 
     def operand(self, node: Node, place: int) -> Value:
         """Give an input that may be a constant; one becomes a layer of its own."""
@@ -126,10 +164,12 @@ class Translation:
         shape: Shape,
         parameters: Mapping[int, Parameter] | None = None,
         weights: Sequence[Weight] = (),
+        scale: float | None = None,
     ) -> Value:
         """Append a layer with one output of the given ONNX shape; the batch stays where the first input has it."""
         batch = next((value.batch for value in inputs if value.batch is not None), None)
-        (blob,) = self.model.add(kind, node.name, [value.blob for value in inputs], 1, dict(parameters or {}), weights)
+        blobs = [value.blob for value in inputs]
+        (blob,) = self.model.add(kind, node.name, blobs, 1, dict(parameters or {}), weights, scale)
         return self._checked(node, Value(blob, shape, batch))
 
     def parts(self, node: Node, kind: str, value: Value, parameters: Mapping[int, Parameter]) -> None:
@@ -157,6 +197,8 @@ class Translation:
         batched = any("N" in spec.shape for spec in interface.inputs)
         found: list[TensorSpec] = []
         for spec in interface.outputs:
+            if spec.name in self.rounded:
+                self._round(spec.name)
             value = self._values.get(spec.name)
             if value is None or spec.dtype != "float32":
                 raise BadData(
@@ -205,6 +247,7 @@ def translate(graph: StaticGraph, interface: Interface) -> tuple[Model, Interfac
         BadData: ncnn has no layer for an operator, or not for what the node asks of it.
     """
     # Registered by importing them; not at the top, as they import this module.
+    import runtimes.ncnn_int8
     import runtimes.ncnn_layers
     import runtimes.ncnn_windows  # noqa: F401
 

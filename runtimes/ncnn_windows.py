@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_kit.core.tensors import Array
 from runtimes.ncnn_graph import Node
+from runtimes.ncnn_int8 import INT8_TERM, Int8, int8_operands
 from runtimes.ncnn_model import Parameter, Weight
 from runtimes.ncnn_translate import Shape, Translation, Value, rule
 
@@ -16,13 +17,16 @@ PAD_TYPES = {"constant": 0, "edge": 1, "reflect": 2}
 
 @rule("Conv")
 def convolution(t: Translation, node: Node) -> None:
-    """Over one or two axes."""
-    x, weight = _image(t, node, (1, 2)), t.weight(node, 1)
-    groups = node.attributes.get("group", 1)
+    """Over one or two axes; in INT8 over two, of one group or depthwise."""
+    weight, groups = t.weight(node, 1), node.attributes.get("group", 1)
+    small = int8_operands(t, node) if weight.ndim == 4 else None
+    if groups > 1 and (groups != len(weight) or weight.shape[1] != 1):
+        small = None  # ncnn has one scale a group
+    x = _image(t, node, (1, 2), small.value if small else None)
     t.weight(node, 1, (weight.shape[0], x.shape[1] // groups, *weight.shape[2:]))
     kind = ("ConvolutionDepthWise" if groups > 1 else "Convolution") + ("1D" if len(x.mat) == 2 else "")
     parameters = _window(t, node, x, weight.shape[2:]) | {0: weight.shape[0], 6: weight.size}
-    t.give(node, _weighted(t, node, kind, x, weight, parameters, groups))
+    t.give(node, _weighted(t, node, kind, x, weight, parameters, groups, small))
 
 
 @rule("ConvTranspose")
@@ -45,18 +49,31 @@ def deconvolution(t: Translation, node: Node) -> None:
 
 
 def _weighted(
-    t: Translation, node: Node, kind: str, x: Value, weight: Array, parameters: dict[int, Parameter], groups: int
+    t: Translation,
+    node: Node,
+    kind: str,
+    x: Value,
+    weight: Array,
+    parameters: dict[int, Parameter],
+    groups: int,
+    small: Int8 | None = None,
 ) -> Value:
-    weights = [Weight(weight, tagged=True)]
+    bias = []
     if len(node.inputs) > 2 and node.inputs[2]:
-        weights.append(Weight(t.weight(node, 2, t.shape(node)[1:2])))
-    parameters |= {5: len(weights) - 1} | ({7: groups} if groups > 1 else {})
-    return t.layer(node, kind, [x], t.shape(node), parameters, weights)
+        bias.append(Weight(t.weight(node, 2, t.shape(node)[1:2])))
+    parameters |= {5: len(bias)} | ({7: groups} if groups > 1 else {})
+    if small is not None:
+        return t.layer(node, kind, [x], t.shape(node), parameters | INT8_TERM, small.weights(bias), small.scale)
+    return t.layer(node, kind, [x], t.shape(node), parameters, [Weight(weight, tagged=True), *bias])
 
 
-def _image(t: Translation, node: Node, axes: Sequence[int]) -> Value:
-    """The first input: the batch, channels, and as many axes as a layer slides over."""
-    x = t.value(node, 0)
+def _image(t: Translation, node: Node, axes: Sequence[int], x: Value | None = None) -> Value:
+    """The first input: the batch, channels, and as many axes as a layer slides over.
+
+    Args:
+        x: In front of its quantizer, for a layer that rounds it.
+    """
+    x = x or t.value(node, 0)
     if x.batch != 0 or len(x.shape) - 2 not in axes:
         raise node.refuse(f"over {max(len(x.shape) - 2, 0)} axes; ncnn here takes {' or '.join(map(str, axes))}")
     return x

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute, label
-from convert.pairs import fit_channels, fit_pairs, is_depthwise
+from convert.pairs import fit_any_pairs, fit_channels, fit_pairs, is_depthwise
 from convert.quantization import Quantization, Range
 from edge_kit.core.errors import unknown_name
 from runtimes.targets import Target
@@ -21,7 +21,8 @@ SAME_GRID = (
     "Reshape",
     "Transpose",
 )  # only move values: in and out share one scale
-QUANTIZABLE = (*WEIGHTED, *SAME_GRID, "Add", "GlobalAveragePool", "AveragePool")
+SUMS = ("Add", "GlobalAveragePool", "AveragePool")
+QUANTIZABLE = (*WEIGHTED, *SAME_GRID, *SUMS)
 
 
 def clip_limits(graph: Graph, node: NodeProto) -> Range | None:
@@ -57,17 +58,19 @@ def choose_float_nodes(graph: Graph, wanted: Collection[str]) -> frozenset[str]:
     return frozenset(kept)
 
 
-def absorb_activations(graph: Graph, known: Quantization, keep_float: Collection[str] = ()) -> int:
+def absorb_activations(graph: Graph, known: Quantization, target: Target, keep_float: Collection[str] = ()) -> int:
     """Drop every Relu and Clip whose bounds the range of its output already enforces.
 
     Rounding to a grid that ends at the bounds clips to them, so the node does nothing once its output is quantized.
-    Behind a node that stays float it stays: no grid may follow.
+    Behind a node that stays float it stays: no grid may follow. A symmetric grid does not end at 0.
     """
+    if target.symmetric:
+        return 0
     done = 0
     for node in list(graph.nodes):
         limits = clip_limits(graph, node)
         source = graph.producer(node.input[0]) if limits else None
-        if limits is None or source is None or not _is_quantizable(graph, known, source, keep_float):
+        if limits is None or source is None or not _has_kernel(graph, known, source, target, keep_float):
             continue
         before, after = node.input[0], node.output[0]
         if len(graph.consumers(before)) > 1 or before in graph.outputs or after not in known.ranges:
@@ -89,34 +92,40 @@ def share_grids(graph: Graph, known: Quantization) -> int:
     return done
 
 
-def quantizable_nodes(graph: Graph, known: Quantization, keep_float: Collection[str] = ()) -> list[NodeProto]:
+def quantizable_nodes(
+    graph: Graph, known: Quantization, target: Target, keep_float: Collection[str] = ()
+) -> list[NodeProto]:
     """The nodes that have INT8 kernels and whose every activation, read or written, has a range.
 
     Args:
         keep_float: Labels of nodes that are to stay float all the same.
     """
-    return [node for node in graph.nodes if _is_quantizable(graph, known, node, keep_float)]
+    return [node for node in graph.nodes if _is_quantizable(graph, known, node, target, keep_float)]
 
 
 def place_quantizers(graph: Graph, known: Quantization, target: Target, keep_float: Collection[str] = ()) -> int:
     """Quantize every node that has INT8 kernels, with one quantizer a tensor shared by all its readers.
 
     A node is taken only when every activation it reads and its output have a range; a graph output stays float.
+    For a symmetric target what nodes give stays float too, unless another one that is taken reads it.
 
     Args:
         keep_float: Labels of nodes that are to stay float all the same.
     """
-    chosen = quantizable_nodes(graph, known, keep_float)
+    chosen = quantizable_nodes(graph, known, target, keep_float)
+    readers = [(node, _activations(graph, node, target)) for node in chosen]
     wanted: dict[str, None] = {}
-    for node in chosen:
-        for name in (*_activations(graph, node), node.output[0]):
-            if name not in graph.outputs:
-                wanted.setdefault(name)
+    for node, names in readers:
+        output = node.output[0]
+        given = [] if target.symmetric or output in graph.outputs else [output]
+        wanted.update(dict.fromkeys((*names, *given)))
+    if not target.symmetric:
+        readers = [(node, list(node.input)) for node in graph.nodes]
     scales = {name: _quantize_tensor(graph, name, known.ranges[name], target) for name in wanted}
     dequantized = {f"{name}.dequantized": scale for name, scale in scales.items()}
-    for node in chosen:
+    for node, names in readers:
         for i, name in enumerate(node.input):
-            if name in scales:
+            if name in scales and name in names:
                 node.input[i] = f"{name}.dequantized"
     for node in chosen:
         if node.op_type in WEIGHTED:
@@ -124,35 +133,70 @@ def place_quantizers(graph: Graph, known: Quantization, target: Target, keep_flo
     return len(chosen)
 
 
-def _activations(graph: Graph, node: NodeProto) -> list[str]:
+def _activations(graph: Graph, node: NodeProto, target: Target) -> list[str]:
+    """What a kernel reads in INT8."""
     names = node.input[:1] if node.op_type in (*WEIGHTED, *SAME_GRID) else node.input
-    return [name for name in names if name]
+    given = [name for name in names if name]
+    if target.symmetric and node.op_type == "Add":
+        fused = _summed_in_kernel(graph, node)
+        return [name for name in given if name != fused]
+    return given
 
 
-def _is_quantizable(graph: Graph, known: Quantization, node: NodeProto, keep_float: Collection[str]) -> bool:
-    if node.op_type not in QUANTIZABLE or label(node) in keep_float:
+def _summed_in_kernel(graph: Graph, add: NodeProto) -> str | None:
+    """The summand that its convolution can add the other one to, before it rounds; the later where both could."""
+    places = {node.output[0]: i for i, node in enumerate(graph.nodes) if node.op_type == "Conv"}
+    alone = [n for n in add.input if n in places and len(graph.consumers(n)) == 1 and n not in graph.outputs]
+    return max(alone, key=places.__getitem__) if len(set(add.input)) == 2 and alone else None
+
+
+def _is_quantizable(
+    graph: Graph, known: Quantization, node: NodeProto, target: Target, keep_float: Collection[str]
+) -> bool:
+    output = node.output[0]
+    ends = output in graph.outputs and node.op_type in WEIGHTED
+    if not (target.symmetric or output in known.ranges or ends):
+        return False
+    return _has_kernel(graph, known, node, target, keep_float)
+
+
+def _has_kernel(
+    graph: Graph, known: Quantization, node: NodeProto, target: Target, keep_float: Collection[str]
+) -> bool:
+    """Whether a kernel of the target can run a node, on what is known of all that it reads."""
+    if node.op_type not in _operators(target) or label(node) in keep_float:
         return False
     if node.op_type in WEIGHTED and not all(graph.is_constant(name) for name in node.input[1:] if name):
         return False
-    names = _activations(graph, node)
-    if any(name not in known.ranges for name in names):
-        return False
-    output = node.output[0]
-    return output in known.ranges or (output in graph.outputs and node.op_type in WEIGHTED)
+    if node.op_type == "Conv" and not target.any_convolution:
+        weight, group = graph.constants[node.input[1]], attribute(node, "group", 1)
+        if weight.ndim != 4 or (group > 1 and not is_depthwise(weight, group)):
+            return False
+    return all(name in known.ranges for name in _activations(graph, node, target))
+
+
+def _operators(target: Target) -> tuple[str, ...]:
+    """What has INT8 kernels; a symmetric engine finds by itself that what only moves values keeps the grid."""
+    if not target.symmetric:
+        return QUANTIZABLE
+    return (*WEIGHTED, *SUMS) if target.sums else WEIGHTED
 
 
 def _grid(span: Range, target: Target) -> tuple[np.float32, Array]:
     """Scale and zero point of one activation tensor.
 
     The grid ends where the range ends, also for signed kernels: a range that starts at 0 then clips as Relu does.
+    A symmetric one reaches as far on both sides.
     """
+    if target.symmetric:
+        return np.float32(max(-span.low, span.high, 1e-12) / 127), np.array(0, np.int8)
     scale = np.float32(max(span.high - span.low, 1e-12) / 255)
     zero = round(-span.low / float(scale))
     return scale, np.array(zero, np.uint8) if target.unsigned_activations else np.array(zero - 128, np.int8)
 
 
 def _quantize_tensor(graph: Graph, name: str, span: Range, target: Target) -> np.float32:
-    """Put Quantize and Dequantize behind `name`; its float value is read by the quantizer alone from then on."""
+    """Put Quantize and Dequantize behind `name`; nobody reads them yet."""
     scale, zero = _grid(span, target)
     graph.constants[f"{name}.scale"] = np.array(scale, np.float32)
     graph.constants[f"{name}.zero"] = zero
@@ -167,10 +211,6 @@ def _quantize_tensor(graph: Graph, name: str, span: Range, target: Target) -> np
         ),
     ]
     at = next((i for i, node in enumerate(graph.nodes) if name in node.output), -1) + 1
-    for node in graph.nodes[at:]:
-        for i, read in enumerate(node.input):
-            if read == name:
-                node.input[i] = f"{name}.dequantized"
     graph.nodes[at:at] = pair
     return scale
 
@@ -178,7 +218,10 @@ def _quantize_tensor(graph: Graph, name: str, span: Range, target: Target) -> np
 def _quantize_weight(
     graph: Graph, node: NodeProto, input_scale: np.float32, known: Quantization, target: Target
 ) -> None:
-    """Store the weight as INT8 and the bias as INT32 at `input_scale * weight_scale`, as integer kernels add it."""
+    """Store the weight as INT8 and the bias as INT32 at `input_scale * weight_scale`, as integer kernels add it.
+
+    A symmetric target's kernels add it in float, and it stays as it is.
+    """
     name = node.input[1]
     weight = graph.constants[name].astype(np.float32)
     axis = 0
@@ -186,17 +229,25 @@ def _quantize_weight(
         axis = 1
     filters = np.moveaxis(weight, axis, 0)  # (..., C, ...) -> (C, ...)
     scale = weight_scale(filters.reshape(len(filters), -1), known.weight_scales.get(name))
-    bias = _bias(graph, node, len(filters))
+    bias = None if target.symmetric else _bias(graph, node, len(filters))
     if bias is not None:
         # A channel of tiny or no weights, as a batch norm that was trained away leaves, would clip its bias.
         scale = np.maximum(scale, np.abs(bias) / (float(input_scale) * MOST_BIAS)).astype(np.float32)
-    depthwise = node.op_type == "Conv" and is_depthwise(weight, attribute(node, "group", 1))
-    fit = fit_pairs if target.saturating_pairs and not depthwise else fit_channels
-    quantized, scale = fit(filters, scale)
-    _insert_constant(graph, node, 1, np.ascontiguousarray(np.moveaxis(quantized, 0, axis)), scale, axis)
+    quantized, scale = _fit(node, weight, target)(filters, scale)
+    stored = np.ascontiguousarray(np.moveaxis(quantized, 0, axis))
+    _insert_constant(graph, node, 1, stored, scale, axis, zeros=target.symmetric)
     if bias is not None:
         bias_scale = (input_scale * scale).astype(np.float32)
         _insert_constant(graph, node, 2, np.rint(bias / bias_scale).astype(np.int32), bias_scale, 0)
+
+
+def _fit(node: NodeProto, weight: Array, target: Target) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """What puts a weight on the grid, by the pairs that the target's kernels add."""
+    depthwise = node.op_type == "Conv" and is_depthwise(weight, attribute(node, "group", 1))
+    if not target.saturating_pairs or depthwise:
+        return fit_channels
+    odd = node.op_type == "Conv" and weight.shape[1] % 2 == 1
+    return fit_any_pairs if odd and target.pads_channels else fit_pairs
 
 
 def _bias(graph: Graph, node: NodeProto, channels: int) -> Array | None:
@@ -218,13 +269,15 @@ def weight_scale(rows: Array, found: Array | None) -> Array:
     return (largest / 127).astype(np.float32)
 
 
-def _insert_constant(graph: Graph, node: NodeProto, position: int, values: Array, scale: Array, axis: int) -> None:
+def _insert_constant(
+    graph: Graph, node: NodeProto, position: int, values: Array, scale: Array, axis: int, *, zeros: bool = False
+) -> None:
     fresh = f"{node.output[0]}.{'weight' if position == 1 else 'bias'}"
     graph.constants[f"{fresh}.quantized"] = values
     graph.constants[f"{fresh}.scale"] = scale.astype(np.float32)
     inputs = [f"{fresh}.quantized", f"{fresh}.scale"]
-    if node.op_type == "Gemm":
-        # ONNX Runtime fuses one only when its zero points are written out
+    if node.op_type == "Gemm" or zeros:
+        # ONNX Runtime fuses a Gemm only when its zero points are written out
         graph.constants[f"{fresh}.zero"] = np.zeros(scale.shape, values.dtype)
         inputs.append(f"{fresh}.zero")
     dequantize = helper.make_node(

@@ -27,7 +27,7 @@ from edge_kit.pipeline.stages import BUNDLE, JUDGED, MIXED, QUANTIZATION, RANKIN
 from edge_kit.pipeline.subject import subject_of
 from edge_kit.tasks.own import OWN
 from edge_kit.train.recipe import Recipe
-from runtimes.targets import TARGETS, cpu_name, this_machine
+from runtimes.targets import TARGETS, cpu_name, measured_on, this_machine
 
 PRETRAINED = "pretrained"
 PTQ, QAT = METHODS = ("ptq", "qat")
@@ -80,7 +80,7 @@ class CompressRequest:
             raise UsageError("--calibration and --threads must be at least 1, --max-bad at least 0")
         if self.target != "auto" and self.target not in TARGETS:
             raise UsageError(f"unknown target {self.target!r}; known: auto, {', '.join(sorted(TARGETS))}")
-        check_input(self.input)
+        check_input(self.input, TARGETS.get(self.target))
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +277,10 @@ def compress(request: CompressRequest, runner: Runner) -> CompressReport:
     lowered = work.int8(floats["fp32"], ranges)
     versions = {**floats, **lowered}
     machine = {"cpu": cpu_name(), "isa": this_machine().name, "cores": str(os.cpu_count())}
-    plan = {"threads": request.threads, "runtime": "onnx", **work.form}
+    plan = {"threads": request.threads, **measured_on(TARGETS[work.target]), **work.form}
     measured = work.run("measure", plan, versions, machine)
     facts = _facts(exported, lowered[INT8], ranges, measured)
+    facts["engine"] = TARGETS[work.target].engine
     facts["notes"] = [*work.notes, *(lowering_notes(facts["lowering"]) if OWN in work.base else ())]
     if work.form:
         facts["camera"] = {name: read_json(one.path / "report.json")["parity"] for name, one in floats.items()}

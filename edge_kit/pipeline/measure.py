@@ -44,7 +44,8 @@ def measure_versions(
     files = {v: {path.stem: path for path in sorted(folder.glob("*.onnx"))} for v, folder in versions.items()}
     with ExitStack() as stack:
         processes = {
-            v: stack.enter_context(Isolated(Model(runtime, graphs, inputs, plan))) for v, graphs in files.items()
+            v: stack.enter_context(Isolated(Model(runtime, graphs, inputs, plan, workspace=context.scratch / "engine")))
+            for v, graphs in files.items()
         }
         # Timing first: the machine is then as quiet as it will be.
         times = interleave({v: one.time for v, one in processes.items()}, plan, context.progress)

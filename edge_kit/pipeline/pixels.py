@@ -11,19 +11,23 @@ from edge_kit.core.errors import UsageError, unknown_name
 from edge_kit.core.images import ImagePreprocess, is_picture, pixels_of
 from edge_kit.core.tensors import Array, GraphSpec, Run, Tensors, TensorSpec
 from edge_kit.zoo import Setup, ZooEntry
+from runtimes.targets import Target
 
 FLOAT, PIXELS = "float", "uint8-nhwc"
 INPUTS = (FLOAT, PIXELS)
 
 
-def check_input(name: str) -> None:
-    """Refuse a form of input that there is not.
+def check_input(name: str, target: Target | None = None) -> None:
+    """Refuse a form of input that there is not, or not for this target.
 
     Raises:
         UsageError: Names those there are.
     """
     if name not in INPUTS:
         raise unknown_name("input", name, INPUTS)
+    if name == PIXELS and target is not None and target.symmetric:
+        why = f"--input {PIXELS} needs a grid of 0 to 255, and target {target.name!r} has none"
+        raise UsageError(f"{why}; leave one of them out")
 
 
 def check_takes_pixels(entry: ZooEntry, setup: Setup) -> None:

@@ -26,6 +26,7 @@ def test_an_unknown_model_suggests_the_nearest(cli: Cli) -> None:
         ("compress", "toynet", "--prune", "1.5"),
         ("compress", "toynet", "--prune", "much"),
         ("compress", "toynet", "--target", "z80"),
+        ("compress", "toynet", "--target", "ncnn", "--input", "uint8-nhwc"),
         ("compress", "toynet", "--threads", "0"),
         ("compress", "toynet", "--prune", "0.5", "--criterion", "random"),
         ("zoo", "show"),

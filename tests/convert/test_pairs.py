@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from convert.pairs import fit_channels, fit_pairs, in_kernel_order, is_depthwise, pair_load, saturation
+from convert.pairs import fit_any_pairs, fit_channels, fit_pairs, in_kernel_order, is_depthwise, pair_load, saturation
 
 SHAPES = [(8, 3, 3, 3), (16, 32, 1, 1), (8, 4, 3, 3), (10, 41)]
 
@@ -65,6 +65,23 @@ def test_no_activation_saturates_fitted_weights(shape: tuple[int, ...]) -> None:
     towards = np.concatenate([rows > 0, rows < 0]) * np.uint8(255)  # the worst activations of each channel
     assert saturation(towards.astype(np.uint8), rows)[1] == 0
     assert saturation(towards.astype(np.uint8), in_kernel_order(fit_channels(weight, full_scale(weight))[0]))[1] > 0
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_no_two_weights_saturate_in_any_order_where_that_is_asked_for(shape: tuple[int, ...]) -> None:
+    weight = weights(*shape)
+    stored, scale = fit_any_pairs(weight, full_scale(weight))
+    rows = np.sort(stored.reshape(len(stored), -1).astype(int), axis=1)
+    assert (255 * np.maximum(rows[:, -2:], 0).sum(axis=1) <= 32767).all()
+    assert (255 * np.minimum(rows[:, :2], 0).sum(axis=1) >= -32768).all()
+    assert error(weight, (stored, scale)) < 1.1 * error(weight, blunt(weight))
+
+
+def test_a_channel_of_one_weight_keeps_its_full_range_in_any_order() -> None:
+    weight = np.array([[1.0, 0.0, 0.0], [1.0, -1.0, 0.0]], np.float32)
+    stored, scale = fit_any_pairs(weight, full_scale(weight))
+    assert stored.tolist() == [[127, 0, 0], [127, -127, 0]]
+    np.testing.assert_array_equal(scale, full_scale(weight))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -57,7 +57,7 @@ def residual_net() -> Graph:
 
 def lowered(graph: Graph, target: str, images: np.ndarray = IMAGE) -> Graph:
     known = Quantization(observe_ranges(graph, [{"image": images}]))
-    absorb_activations(graph, known)
+    absorb_activations(graph, known, TARGETS[target])
     share_grids(graph, known)
     place_quantizers(graph, known, TARGETS[target])
     return graph
@@ -173,7 +173,7 @@ def test_a_clip_is_absorbed_by_the_range_of_its_output() -> None:
     graph = residual_net()
     known = Quantization(observe_ranges(graph, [{"image": IMAGE * 20}]))
     assert known.ranges["c0"].high > 6
-    assert absorb_activations(graph, known) == 2
+    assert absorb_activations(graph, known, TARGETS["x86-vnni"]) == 2
     assert "Clip" not in operators(graph)
     assert "Relu" not in operators(graph)
     assert known.ranges["a0"] == Range(0, 6)
@@ -190,7 +190,8 @@ def test_a_clip_that_does_not_hold_zero_stays() -> None:
         "low": np.array(1, np.float32), "high": np.array(2, np.float32),
     }  # fmt: skip
     graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"z": ["N", 4, 8, 8]})
-    assert absorb_activations(graph, Quantization(observe_ranges(graph, [{"image": IMAGE}]))) == 0
+    known = Quantization(observe_ranges(graph, [{"image": IMAGE}]))
+    assert absorb_activations(graph, known, TARGETS["x86-vnni"]) == 0
 
 
 def test_onnx_runtime_runs_the_lowered_graph_without_a_float_island(tmp_path: Path) -> None:
@@ -227,11 +228,54 @@ def test_weights_are_stored_as_int8_and_biases_as_int32() -> None:
             assert kinds == [np.int8, np.int32]
 
 
+def test_a_symmetric_target_keeps_activations_and_rounds_what_products_read() -> None:
+    graph = lowered(residual_net(), "ncnn")
+    assert operators(graph).count("Clip") == operators(graph).count("Relu") == 1
+    quantizers = [node for node in graph.nodes if node.op_type == "QuantizeLinear"]
+    assert [node.input[0] for node in quantizers] == ["image", "a0", "a1", "flat"]
+    for node in quantizers:
+        assert graph.constants[node.input[2]] == np.int8(0)
+    summed = next(node for node in graph.nodes if node.op_type == "Add")
+    assert list(summed.input) == ["a0", "c2"]
+    held = [graph.constants[node.input[2]] for node in graph.nodes if node.op_type in ("Conv", "Gemm")]
+    np.testing.assert_array_equal(held[0], floats(8))  # a bias stays as it was
+
+
+def test_a_symmetric_grid_reaches_the_largest_magnitude_on_both_sides() -> None:
+    graph = lowered(residual_net(), "ncnn")
+    assert graph.constants["image.scale"] == pytest.approx(np.abs(IMAGE).max() / 127)
+
+
+def test_ncnn_gets_no_int8_where_it_has_no_kernel() -> None:
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["grouped"], group=3),
+        helper.make_node("Conv", ["grouped", "v"], ["y"]),
+    ]
+    constants = {"w": floats(6, 1, 3, 3), "v": floats(4, 6, 1, 1)}
+    graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4, 6, 6]})
+    quantized = [node.input[0] for node in lowered(graph, "ncnn").nodes if node.op_type == "QuantizeLinear"]
+    assert quantized == ["grouped"]
+
+
+def test_an_output_that_is_read_on_is_given_in_float(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["y"]),
+        helper.make_node("Conv", ["y", "v"], ["z"]),
+    ]
+    constants = {"w": floats(4, 3, 1, 1), "v": floats(2, 4, 1, 1)}
+    shapes = {"y": ["N", 4, 8, 8], "z": ["N", 2, 8, 8]}
+    for target in TARGETS:
+        graph = lowered(build(nodes, constants, {"image": ["N", 3, 8, 8]}, shapes), target)
+        got = run(graph, {"image": IMAGE}, tmp_path)
+        assert len(np.unique(got["y"])) > 256, target
+        assert len([node for node in graph.nodes if node.op_type == "QuantizeLinear"]) == 2, target
+
+
 def test_a_node_without_a_range_is_left_float_with_its_weights() -> None:
     graph = residual_net()
     known = Quantization(observe_ranges(graph, [{"image": IMAGE}]))
     del known.ranges["c2"]
-    absorb_activations(graph, known)
+    absorb_activations(graph, known, TARGETS["x86-vnni"])
     place_quantizers(graph, known, TARGETS["x86-vnni"])
     left = next(node for node in graph.nodes if node.output[0] == "c2")
     assert graph.constants[left.input[1]].dtype == np.float32
@@ -265,3 +309,14 @@ def test_a_pass_on_a_copy_leaves_the_original_alone() -> None:
     before = operators(graph)
     lowered(graph.copy(), "x86-vnni")
     assert operators(graph) == before
+
+
+def test_for_openvino_no_two_weights_of_an_odd_convolution_saturate_and_the_rest_is_as_for_avx2() -> None:
+    ours, theirs = (lowered(residual_net(), target) for target in ("x86-avx2", "openvino"))
+    assert operators(ours) == operators(theirs)
+    stored = theirs.constants["a0.weight.quantized"].reshape(8, -1).astype(int)  # of three input channels
+    assert (np.sort(np.maximum(stored, 0), axis=1)[:, -2:].sum(axis=1) <= 128).all()
+    assert (np.sort(np.minimum(stored, 0), axis=1)[:, :2].sum(axis=1) >= -128).all()
+    for name in ("a1", "c2", "logits"):
+        same = f"{name}.weight.quantized"
+        np.testing.assert_array_equal(ours.constants[same], theirs.constants[same])

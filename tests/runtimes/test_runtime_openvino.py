@@ -14,9 +14,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from convert.lower import lower
 from edge_kit.core.errors import BadData, EdgeKitError, MissingDependency, UsageError
 from runtimes.isolated import Isolated, Model
 from runtimes.registry import get_runtime
+from runtimes.targets import TARGETS
 from tests.runtimes.graphs import Build
 
 pytest.importorskip("openvino")
@@ -147,6 +149,29 @@ def test_operators_are_timed_in_the_order_of_execution(tmp_path: Path) -> None:
     assert convolution.name.startswith("Conv.0")
     assert convolution.precision == "fp32"
     assert convolution.place and convolution.ms > 0
+
+
+def test_what_is_lowered_for_it_runs_in_int8_throughout(tmp_path: Path) -> None:
+    build = Build()
+    x = build.op("Relu", build.conv(build.input("x", "N", 3, 16, 16), 3, 16, pads=[1, 1, 1, 1]))
+    y = build.op("Relu", build.conv(x, 16, 16, group=16, pads=[1, 1, 1, 1]))
+    x = build.op("MaxPool", build.op("Add", x, build.conv(y, 16, 16, 1)), kernel_shape=[2, 2], strides=[2, 2])
+    flat = build.op("Flatten", build.op("GlobalAveragePool", x))
+    build.output(build.op("Gemm", flat, build.weight(10, 16), build.weight(10), transB=1))
+    build.outputs[0].type.tensor_type.shape.SetInParent()  # which ONNX's checker asks for
+    images = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
+    graph = tmp_path / "int8.onnx"
+    lower(build.save(tmp_path / "float.onnx"), graph, TARGETS["openvino"], [{"x": images}])
+    rows = OpenVinoRuntime().profile(graph, {"x": images[:1]}, calls=1)
+    kinds = [row.kind for row in rows]
+    assert kinds.count("Convolution") == 3
+    assert "Eltwise" not in kinds[: kinds.index("FullyConnected")]  # the last convolution sums
+    for row in rows:
+        if row.kind in ("Convolution", "FullyConnected", "Pooling", "Reduce"):
+            assert row.precision == "int8", row
+    exact, want = (get_runtime("onnx").load(path).run({"x": images})["y"] for path in (tmp_path / "float.onnx", graph))
+    got = OpenVinoRuntime().load(graph).run({"x": images})["y"]
+    assert np.linalg.norm(got - exact) < 1.2 * np.linalg.norm(want - exact)
 
 
 def write_ir(graph: Path) -> Path:
