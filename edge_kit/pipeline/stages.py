@@ -108,25 +108,33 @@ def prune(context: Context) -> None:
 @stage
 def export(context: Context) -> None:
     """Paddle inference model and canonical float ONNX of every graph, and the parity between the two."""
-    from convert.parity import measure_parity
-    from edge_kit.train.inference import layer_run
-    from runtimes.registry import get_runtime
-
     dataset = open_dataset(context)
-    net = _network(context, dataset, 0)
-    report: dict[str, Any] = {
-        "size": _network_size(net, _graphs(context)),
-        "parity": {},
-        "passes": {},
-    }
+    _export_network(context, dataset, _network(context, dataset, 0))
+
+
+@stage
+def settled(context: Context) -> None:
+    """The published network with random weights that suit its inputs, exported as `export` does it."""
+    import paddle
+
+    from edge_kit.train.inference import layer_run
+    from edge_kit.train.settle import settle
+
+    paddle.seed(0)
+    entry, dataset = model_of(context.settings), open_dataset(context)
+    net = entry.build(**entry.published_sizes)
     runs = {name: layer_run(net, spec) for name, spec in _graphs(context).items()}
-    feeds = _feeds(context, dataset, runs, PARITY_SAMPLES)
     for name, spec in _graphs(context).items():
-        report["passes"][name] = _export_graph(context, net, name, spec)
-        session = get_runtime("onnx").load(context.out / f"{name}.onnx")
-        parity = measure_parity(runs[name], session.run, feeds[name])
-        report["parity"][name] = [asdict(one) for one in parity]
-    write_json(context.out / "report.json", report)
+        settle(net, spec, _feeds(context, dataset, runs, CALIBRATION_BATCH)[name][0])
+    _export_network(context, dataset, net)
+
+
+@stage
+def parity(context: Context) -> None:
+    """Every precision on one runtime, held against full precision on ONNX Runtime."""
+    from edge_kit.pipeline.parity import score_runtime
+
+    write_json(context.out / "parity.json", score_runtime(context, open_dataset(context)))
 
 
 @stage
@@ -177,6 +185,14 @@ def adopt(context: Context) -> None:
     converted = context.scratch / "main.onnx"
     paddle_to_onnx(prefix, converted, None)
     canonicalise(converted, context.out / "main.onnx")
+
+
+@stage
+def pieces(context: Context) -> None:
+    """Whether INT8 is right tensor by tensor, however far rounding piles up."""
+    from edge_kit.pipeline.parity import compare_pieces
+
+    write_json(context.out / "pieces.json", compare_pieces(context, open_dataset(context)))
 
 
 @stage
@@ -304,6 +320,26 @@ def _takes_pixels(context: Context) -> bool:
 
 def _graphs(context: Context) -> Mapping[str, GraphSpec]:
     return subject_of(context.settings).graphs
+
+
+def _export_network(context: Context, dataset: Dataset, net: Any) -> None:
+    from convert.parity import measure_parity
+    from edge_kit.train.inference import layer_run
+    from runtimes.registry import get_runtime
+
+    report: dict[str, Any] = {
+        "size": _network_size(net, _graphs(context)),
+        "parity": {},
+        "passes": {},
+    }
+    runs = {name: layer_run(net, spec) for name, spec in _graphs(context).items()}
+    feeds = _feeds(context, dataset, runs, PARITY_SAMPLES)
+    for name, spec in _graphs(context).items():
+        report["passes"][name] = _export_graph(context, net, name, spec)
+        session = get_runtime("onnx").load(context.out / f"{name}.onnx")
+        parity = measure_parity(runs[name], session.run, feeds[name])
+        report["parity"][name] = [asdict(one) for one in parity]
+    write_json(context.out / "report.json", report)
 
 
 def _export_graph(context: Context, net: Any, name: str, spec: GraphSpec) -> dict[str, int]:
