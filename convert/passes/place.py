@@ -43,7 +43,7 @@ def absorb_activations(graph: Graph, known: Quantization) -> int:
     for node in list(graph.nodes):
         limits = clip_limits(graph, node)
         source = graph.producer(node.input[0]) if limits else None
-        if limits is None or source is None or source.op_type not in QUANTIZABLE:
+        if limits is None or source is None or not _can_be_quantized(graph, known, source):
             continue
         before, after = node.input[0], node.output[0]
         if len(graph.consumers(before)) > 1 or before in graph.outputs or after not in known.ranges:
@@ -94,15 +94,19 @@ def _activations(graph: Graph, node: NodeProto) -> list[str]:
 
 
 def _is_quantizable(graph: Graph, known: Quantization, node: NodeProto) -> bool:
+    output = node.output[0]
+    if output not in known.ranges and not (output in graph.outputs and node.op_type in WEIGHTED):
+        return False
+    return _can_be_quantized(graph, known, node)
+
+
+def _can_be_quantized(graph: Graph, known: Quantization, node: NodeProto) -> bool:
+    """Whether there are kernels for a node and ranges for all that it reads."""
     if node.op_type not in QUANTIZABLE:
         return False
     if node.op_type in WEIGHTED and not all(graph.is_constant(name) for name in node.input[1:] if name):
         return False
-    names = _activations(graph, node)
-    if any(name not in known.ranges for name in names):
-        return False
-    output = node.output[0]
-    return output in known.ranges or (output in graph.outputs and node.op_type in WEIGHTED)
+    return all(name in known.ranges for name in _activations(graph, node))
 
 
 def _grid(span: Range, target: Target) -> tuple[np.float32, Array]:
