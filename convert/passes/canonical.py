@@ -74,13 +74,15 @@ def flatten_from_shape_arithmetic(graph: Graph) -> int:
 
 
 def gemm_from_matmul_and_add(graph: Graph) -> int:
-    """Replace Add(MatMul(x, W), b) by Gemm, where W is a matrix and x comes from a Flatten."""
+    """Replace Add(MatMul(x, W), b) by Gemm, where W and x are matrices; a constant factor of x goes into W.
+
+    Paddle's AlexNet and VGG scale what their dropouts would have left in training.
+    """
     done = 0
     for matmul in [n for n in graph.nodes if n.op_type == "MatMul"]:
         weight = graph.constants.get(matmul.input[1])
-        source = graph.producer(matmul.input[0])
         readers = graph.consumers(matmul.output[0])
-        if weight is None or weight.ndim != 2 or source is None or source.op_type != "Flatten":
+        if weight is None or weight.ndim != 2 or not _is_matrix(graph, matmul.input[0]):
             continue
         if len(readers) != 1 or readers[0].op_type != "Add" or matmul.output[0] in graph.outputs:
             continue
@@ -89,12 +91,47 @@ def gemm_from_matmul_and_add(graph: Graph) -> int:
         bias = graph.constants.get(bias_name)
         if bias is None or bias.shape != (weight.shape[1],):
             continue
+        _take_factor(graph, matmul)
         gemm = helper.make_node("Gemm", [*matmul.input, bias_name], list(add.output))
         graph.insert_before(add, gemm)
         graph.remove(matmul)
         graph.remove(add)
         done += 1
+    graph.remove_dead()
     return done
+
+
+def _is_matrix(graph: Graph, name: str) -> bool:
+    """Whether a tensor surely has two axes."""
+    source = graph.producer(name)
+    if source is None:
+        return False
+    if source.op_type in ("Relu", "Clip"):
+        return _is_matrix(graph, source.input[0])
+    scaled = _factor(graph, source)
+    return source.op_type in ("Flatten", "Gemm") or (scaled is not None and _is_matrix(graph, scaled[0]))
+
+
+def _take_factor(graph: Graph, matmul: NodeProto) -> None:
+    source = graph.producer(matmul.input[0])
+    scaled = _factor(graph, source) if source is not None else None
+    if scaled is None:
+        return
+    before, factor = scaled
+    name = f"{matmul.output[0]}.scaled"
+    graph.constants[name] = (graph.constants[matmul.input[1]].astype(np.float64) * factor).astype(np.float32)
+    matmul.input[:] = [before, name]
+
+
+def _factor(graph: Graph, node: NodeProto) -> tuple[str, float] | None:
+    """What a Mul by one number multiplies, and by what; None for any other node."""
+    if node.op_type != "Mul":
+        return None
+    for scaled, by in (tuple(node.input), tuple(node.input)[::-1]):
+        value = graph.constants.get(by)
+        if value is not None and value.size == 1 and value.ndim <= 2 and not graph.is_constant(scaled):
+            return scaled, float(value.reshape(-1)[0])
+    return None
 
 
 CANONICAL = (fold_batch_norm, flatten_from_shape_arithmetic, gemm_from_matmul_and_add)

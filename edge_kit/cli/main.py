@@ -16,7 +16,9 @@ from edge_kit import __version__
 from edge_kit.cli.bench import bench
 from edge_kit.cli.compress import compress
 from edge_kit.cli.doctor import doctor
+from edge_kit.cli.eval import evaluate
 from edge_kit.cli.explain import explain
+from edge_kit.cli.matrix import matrix
 from edge_kit.cli.sensitivity import sensitivity
 from edge_kit.cli.train import train
 from edge_kit.cli.verify import verify
@@ -70,6 +72,8 @@ def _stop(text: str, code: int) -> None:
 
 for _command in (compress, sensitivity, train, bench, explain, verify, zoo, doctor):
     app.command(_command.__name__)(_guarded(_command))
+app.command("eval")(_guarded(evaluate))  # whose own name is Python's
+app.command("matrix")(_guarded(matrix))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""ImageNet's published list format.
+"""ImageNet's published list format; folders without the lists are read as `class_folders`.
 
     DIR/train_list.txt   one sample a line, "train/n01440764/x.jpeg 0"
     DIR/val_list.txt     likewise
@@ -21,6 +21,7 @@ from edge_kit.core.errors import BadData
 from edge_kit.core.images import CropPreprocess, Image
 from edge_kit.core.tensors import Array, Tensors
 from edge_kit.data.augment import RandomAreaCrop
+from edge_kit.data.class_folders import find_class_folders
 from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions
 from edge_kit.data.mini.imagenet import make_mini
 
@@ -41,10 +42,14 @@ class Sample:
 
 
 class ImageNetFolder:
-    """A data set in ImageNet's list format; see `Dataset` for the methods.
+    """A data set in one of ImageNet's formats; see `Dataset` for the methods.
+
+    A folder without a training split is scored whole; what finds ranges or holds an export to Paddle then sees some of
+    the samples that are scored.
 
     Attributes:
         bad: Why each sample left out was left out, one line each.
+        order: Where the numbers of the classes come from, for people.
     """
 
     def __init__(self, root: Path, preprocess: CropPreprocess, options: OpenOptions) -> None:
@@ -52,27 +57,33 @@ class ImageNetFolder:
         self.preprocess = preprocess
         self.augment: RandomAreaCrop = options.augment or RandomAreaCrop()
         self.bad: list[str] = []
-        self._train = self._read_list(root, TRAIN_LIST)
-        self._eval = self._read_list(root, EVAL_LIST)
+        folders = None if _has_lists(root) else find_class_folders(root)
+        if folders:
+            parts = [[Sample(*pair) for pair in pairs] for pairs in (folders.train, folders.evaluation)]
+            self.labels, self.order = folders.labels, folders.order
+        else:
+            parts = [_parse_list(root, name) for name in (TRAIN_LIST, EVAL_LIST)]
+            self.order = f"numbers of {TRAIN_LIST} and {EVAL_LIST}"
+        self._train, self._eval = (self._usable(root, part) for part in parts)
         if len(self.bad) > options.max_bad:
             raise BadData(
                 f"{len(self.bad)} images listed in {str(root)!r} are missing or broken, first: {self.bad[0]}; "
                 f"allowed {options.max_bad}: mend the lists or pass --max-bad {len(self.bad)}"
             )
-        self.labels = _read_labels(root, 1 + max(s.label for s in (*self._train, *self._eval)))
+        if not folders:
+            self.labels = _read_labels(root, 1 + max(s.label for s in (*self._train, *self._eval)))
         self.sizes: Mapping[str, int] = {"num_classes": len(self.labels)}
 
-    def _read_list(self, root: Path, name: str) -> list[Sample]:
+    def _usable(self, root: Path, listed: list[Sample]) -> list[Sample]:
         samples = []
-        for sample in _parse_list(root, name):
+        for sample in listed:
             fault = picture_fault(sample.path)
             if fault:
                 self.bad.append(f"{str(sample.path.relative_to(root))!r} ({fault})")
             else:
                 samples.append(sample)
-        if not samples:
-            first = f", first: {self.bad[0]}" if self.bad else ""
-            raise BadData(f"{str(root / name)!r} lists no usable image{first}")
+        if listed and not samples:
+            raise BadData(f"{str(root)!r} holds no usable image, first: {self.bad[0]}")
         return samples
 
     def digest(self) -> str:
@@ -103,8 +114,9 @@ class ImageNetFolder:
         yield from self._plain_batches(self._eval, batch)
 
     def calibration_batches(self, samples: int, batch: int) -> Iterator[Tensors]:
-        spread = np.linspace(0, len(self._train) - 1, min(samples, len(self._train))).astype(int)
-        yield from self._plain_batches([self._train[i] for i in np.unique(spread)], batch)
+        source = self._train or self._eval
+        spread = np.linspace(0, len(source) - 1, min(samples, len(source))).astype(int)
+        yield from self._plain_batches([source[i] for i in np.unique(spread)], batch)
 
     def _plain_batches(self, samples: list[Sample], batch: int) -> Iterator[Tensors]:
         for start in range(0, len(samples), batch):
@@ -117,12 +129,16 @@ def _batch(pictures: list[Array], samples: list[Sample]) -> Tensors:
     return {"image": np.stack(pictures), "label": labels}
 
 
+def _has_lists(root: Path) -> bool:
+    return (root / TRAIN_LIST).is_file() or (root / EVAL_LIST).is_file()
+
+
 def _parse_list(root: Path, name: str) -> list[Sample]:
     path = root / name
     if not path.is_file():
         raise BadData(
             f"data folder {str(root)!r} has no {name}; ImageNet's list format is {TRAIN_LIST} and {EVAL_LIST}, "
-            "one 'relative/path.jpeg label' a line"
+            "one 'relative/path.jpeg label' a line; class folders are train/CLASS/x.jpeg and val/CLASS/y.jpeg"
         )
     samples = []
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
@@ -134,6 +150,8 @@ def _parse_list(root: Path, name: str) -> list[Sample]:
         if Path(relative).is_absolute() or ".." in Path(relative).parts:
             raise BadData(f"{str(path)!r} line {number} leaves the data folder: {relative[:80]!r}")
         samples.append(Sample(root / relative, int(label)))
+    if not samples:
+        raise BadData(f"{str(path)!r} lists no image; write 'relative/path.jpeg label' into it, one a line")
     return samples
 
 

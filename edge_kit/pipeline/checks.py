@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edge_kit.core.bundle import FULL
 from edge_kit.core.records import Check
 from edge_kit.pipeline.subject import Subject
 
@@ -51,7 +52,9 @@ def check_all(facts: Mapping[str, Any], subject: Subject, share: float, limits: 
     """
     found = (
         *_parity(facts, limits),
-        *_references(facts, subject, limits),
+        *published_checks(
+            facts["models"]["fp32"]["metrics"], facts["published_data"], subject, slack=limits.reference_slack
+        ),
         *_drop(facts, limits.drop(bool(share))),
         *_agreement(facts, limits),
         *_pruning(facts, share),
@@ -89,22 +92,31 @@ def _parity(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
     ]
 
 
-def _references(facts: Mapping[str, Any], subject: Subject, limits: Limits) -> list[Check]:
-    """Published rows: held to on the published data set, shown as not comparable on any other."""
-    measured = {metric["name"]: metric for metric in facts["models"]["fp32"]["metrics"]}
+def published_checks(
+    metrics: Sequence[Mapping[str, Any]], published_data: bool, subject: Subject, *, of: str = FULL, slack: float
+) -> list[Check]:
+    """Published rows: full precision is held to them on the published data set; else they are only shown.
+
+    Args:
+        metrics: As JSON.
+        of: The precision of the graphs that were scored.
+        slack: How far below its row a metric may lie.
+    """
+    measured = {metric["name"]: metric for metric in metrics}
     checks = []
     for row in subject.references:
         metric = measured.get(row.metric)
         if metric is None:
             continue
-        name = f"fp32 {row.metric} against published"
-        if facts["published_data"]:
-            least = row.value - limits.reference_slack
-            note = f"published {row.value:g} on {row.dataset}, {row.source}"
-            checks.append(Check.at_least(name, metric["value"], least, row.unit, note))
-        else:
+        name, value = f"{of} {row.metric} against published", metric["value"]
+        told = f"published {row.value:g} on {row.dataset}, {row.source}"
+        if not published_data:
             note = f"not comparable: {metric['dataset']}, published on {row.dataset}"
-            checks.append(Check(name, metric["value"], row.value, None, row.unit, "min", note))
+            checks.append(Check(name, value, row.value, None, row.unit, "min", note))
+        elif of == FULL:
+            checks.append(Check.at_least(name, value, row.value - slack, row.unit, told))
+        else:
+            checks.append(Check(name, value, row.value, None, row.unit, "min", f"{told}, in full precision"))
     return checks
 
 

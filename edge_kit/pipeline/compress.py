@@ -12,12 +12,12 @@ from typing import Any
 from compress.prune.structured import PruneSettings
 from compress.quantize.ptq import PtqSettings
 from edge_kit.core.bundle import Bundle
-from edge_kit.core.errors import BadData, UsageError, unknown_name
-from edge_kit.core.files import read_json, sha256_file
+from edge_kit.core.errors import UsageError, unknown_name
+from edge_kit.core.files import read_json
 from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
 from edge_kit.pipeline.bundles import publish_bundle
 from edge_kit.pipeline.checks import INT8, NOT_SHIPPED, Limits, check_all
-from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, packaged_input
+from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, packaged_input, take_weights
 from edge_kit.pipeline.own import OwnOptions, is_own, lowering_notes, own_id, take_own
 from edge_kit.pipeline.pixels import FLOAT, PIXELS, check_input, check_takes_pixels
 from edge_kit.pipeline.receipt import make_receipt
@@ -29,7 +29,6 @@ from edge_kit.tasks.own import OWN
 from edge_kit.train.recipe import Recipe
 from runtimes.targets import TARGETS, cpu_name, measured_on, this_machine
 
-PRETRAINED = "pretrained"
 PTQ, QAT = METHODS = ("ptq", "qat")
 
 
@@ -211,21 +210,7 @@ class _OfZoo(_Work):
         source = self.request.weights
         if source is None:
             return self.train(self.setup.recipe, packaged_input(self.base) if self.mini else None, self.data)
-        if source == PRETRAINED:
-            given = packaged_input(self.base) if self.mini else self._released()
-            if given is None:
-                raise BadData(f"no pretrained weights of {self.entry.id!r} for this data set; pass --weights FILE")
-            return self.run("weights", {}, {"weights": given})
-        path = Path(source)
-        if not path.is_file():
-            raise BadData(f"weights file {source!r} does not exist")
-        return self.run("weights", {}, {"weights": Input(path.resolve(), sha256_file(path))})
-
-    def _released(self) -> Input | None:
-        if not self.setup.weights:
-            return None
-        made = self.runner.run("download", {"url": self.setup.weights}, {})
-        return Input(made.path / "released.pdparams", made.digest)
+        return take_weights(source, self.base, self.data, self.runner)
 
     def pruned(self, dense: Input) -> Input:
         how = {"share": self.request.prune, "criterion": self.request.criterion}

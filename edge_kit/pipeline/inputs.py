@@ -16,6 +16,8 @@ from edge_kit.pipeline.runner import Input, Runner
 from edge_kit.pipeline.sources import model_of, open_folder, packaged_weights, setup_of
 from edge_kit.tasks.own import OWN
 
+PRETRAINED = "pretrained"
+
 
 def base_settings(model: str, setup: str, max_bad: int) -> dict[str, Any]:
     """What every stage of a model is given; its file is part of it, as a model may come from anywhere."""
@@ -84,3 +86,31 @@ def packaged_input(base: Mapping[str, Any]) -> Input | None:
     name = setup_of(base).weights
     path = packaged_weights(name) if name else None
     return Input(path, sha256_file(path)) if path else None
+
+
+def take_weights(source: str, base: Mapping[str, Any], data: Input, runner: Runner) -> Input:
+    """Weights as they are: a file's, or those that were released or ship for this data set.
+
+    Args:
+        source: A file, or `pretrained`.
+
+    Raises:
+        BadData: There are none, or they do not fit.
+    """
+    if source != PRETRAINED:
+        path = Path(source)
+        if not path.is_file():
+            raise BadData(f"weights file {source!r} does not exist")
+        return runner.run("weights", base, {"data": data, "weights": Input(path.resolve(), sha256_file(path))})
+    given = _released(base, runner) if setup_of(base).made is None else packaged_input(base)
+    if given is None:
+        raise BadData(f"no pretrained weights of {base['id']!r} for this data set; pass --weights FILE")
+    return runner.run("weights", base, {"data": data, "weights": given})
+
+
+def _released(base: Mapping[str, Any], runner: Runner) -> Input | None:
+    url = setup_of(base).weights
+    if not url:
+        return None
+    made = runner.run("download", {"url": url}, {})
+    return Input(made.path / "released.pdparams", made.digest)

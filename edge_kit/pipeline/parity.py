@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,25 @@ from edge_kit.core.bundle import FULL, Bundle
 from edge_kit.core.errors import BadData, EdgeKitError
 from edge_kit.core.progress import Progress
 from edge_kit.core.records import Check, Metric
-from edge_kit.core.tensors import Graphs, Tensors
+from edge_kit.core.tensors import Graphs, Run, Tensors
 from edge_kit.data import Dataset
 from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data
+from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.measure import output_differences
+from edge_kit.pipeline.model_files import ModelFiles
 from edge_kit.pipeline.own import settings_of_bundle
 from edge_kit.pipeline.runner import Reporter, Runner
 from edge_kit.pipeline.sources import open_folder
 from edge_kit.pipeline.subject import subject_of
 from edge_kit.tasks import TASKS, Task
 from edge_kit.tasks.own import OWN
-from runtimes.isolated import Isolated, Model
+from runtimes.isolated import Isolated
 from runtimes.registry import get_runtime, reads
+from runtimes.timing import TimingPlan
 
 REFERENCE = "onnx"
 BATCHES, BATCH = 4, 10  # of samples that the first wrong tensor is looked for on
+PIECES = 4  # samples that graphs are compared on tensor by tensor; all of their tensors are held in memory
 FLOAT_LIMIT = 1e-3
 """Relative: another engine's float kernels add in another order, which costs some 1e-5 (measured, five engines)."""
 AGREEMENT_SLACK = 1.0
@@ -58,25 +62,35 @@ class ParityRow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
-    """What all rows of a bundle share."""
+class Scene:
+    """What all rows of a model share.
 
-    bundle: Bundle
+    Attributes:
+        workspace: Where conversions are kept.
+        scored: Whether the metric means anything; that of random weights does not.
+        plan: How many threads engines may use.
+    """
+
+    files: ModelFiles
     task: Task
     dataset: Dataset
     workspace: Path
     progress: Progress
+    scored: bool = True
+    plan: TimingPlan = TimingPlan()
 
-    def model(self, runtime: str, precision: str) -> Model:
-        """What a process is to load."""
-        names, reader = self.bundle.manifest.inputs, f"runtime {runtime!r}"
-        graphs = {name: self.bundle.graph_for(precision, name, reads(runtime), reader) for name in names}
-        return Model(runtime, graphs, self.bundle.manifest.inputs, workspace=self.workspace)
+    def process(self, runtime: str, precision: str) -> Isolated:
+        """A process with one precision loaded; use as a context."""
+        return Isolated(self.files.model(runtime, precision, self.workspace, self.plan))
 
     def batches(self, graphs: Graphs, graph: str) -> Iterator[Tensors]:
         """Real inputs of one graph."""
         for batch in islice(self.dataset.eval_batches(BATCH), BATCHES):
             yield self.task.feeds(graphs, batch)[graph]
+
+    def graph(self, precision: str, name: str) -> Path:
+        """The ONNX file of one graph."""
+        return self.files.find(precision, name, reads(REFERENCE), f"runtime {REFERENCE!r}")
 
 
 def parity_matrix(
@@ -92,35 +106,95 @@ def parity_matrix(
         UsageError: The bundle's model is not in the zoo, or a runtime has no such name.
         BadData: The data does not fit, or ONNX Runtime cannot run the bundle.
     """
-    base = _base(bundle, data)
+    base = bundle_settings(bundle, data)
     folder = model_data(DataRequest(base, data), runner).path
     dataset = open_folder(base, folder, pixels=bundle.takes_pixels())
-    if dataset.labels != bundle.manifest.labels:
-        made = f"bundle {bundle.manifest.id!r} was made for other labels than those of {dataset.name}"
-        raise BadData(f"{made}; pass --data DIR")
+    check_labels(bundle, dataset)
     task = TASKS.get(subject_of(base).task)
-    scene = _Scene(bundle, task, dataset, runner.workspace.root, reporter.progress)
-    with Isolated(scene.model(REFERENCE, FULL)) as reference:
-        right = {name: reference.session(name).run for name in bundle.manifest.inputs}
+    scene = Scene(ModelFiles.of_bundle(bundle), task, dataset, runner.workspace.root, reporter.progress)
+    with scene.process(REFERENCE, FULL) as reference:
+        right = graph_runs(reference, scene.files)
         rows: list[ParityRow] = []
-        for precision in bundle.manifest.graphs:
+        for precision in scene.files.precisions:
             for runtime in dict.fromkeys((REFERENCE, *runtimes)):
                 reporter.started(f"{precision} on {runtime}")
                 rows.append(_row(scene, runtime, precision, right))
         return [_located(scene, row, rows, right) for row in rows]
 
 
-def _base(bundle: Bundle, data: Path | None) -> dict[str, Any]:
+def score_runtime(context: Context, dataset: Dataset) -> list[dict[str, Any]]:
+    """A stage's model, a folder of graphs each precision, on the runtime that its settings name.
+
+    Returns:
+        A `ParityRow` each precision, as JSON.
+
+    Raises:
+        EdgeKitError: ONNX Runtime cannot run it in full precision.
+    """
+    told, scene = context.settings, _scene_of(context, dataset)
+    scene = replace(scene, scored=told["scored"], plan=TimingPlan(threads=told["threads"]))
+    with scene.process(REFERENCE, FULL) as reference:
+        right = graph_runs(reference, scene.files)
+        return [asdict(_row(scene, told["on"], precision, right)) for precision in scene.files.precisions]
+
+
+def compare_pieces(context: Context, dataset: Dataset) -> dict[str, Any]:
+    """Every INT8 graph of a stage's model held to its float one, tensor by tensor, each with right inputs.
+
+    Returns:
+        JSON by graph: how many tensors were `compared`, and the `first` wrong one in a line, empty where none is.
+
+    Raises:
+        EdgeKitError: ONNX Runtime cannot run one of them.
+    """
+    scene, found = _scene_of(context, dataset), {}
+    with scene.process(REFERENCE, FULL) as reference:
+        right = graph_runs(reference, scene.files)
+        batch = next(iter(dataset.eval_batches(PIECES)))
+        feeds = scene.task.feeds(right, batch)
+    for name in scene.files.inputs:
+        full, suspect = (scene.graph(precision, name) for precision in scene.files.precisions)
+        one = find_divergence(full, suspect, [feeds[name]])
+        found[name] = {"compared": len(one.compared), "first": one.first.show() if one.first else ""}
+    return found
+
+
+def _scene_of(context: Context, dataset: Dataset) -> Scene:
+    subject = subject_of(context.settings)
+    folders = {name: path for name, path in context.inputs.items() if name != "data"}
+    files = ModelFiles.of_folders(subject.graphs, {name: folders[name] for name in sorted(folders)})
+    # Conversions are kept with what this stage alone reads.
+    return Scene(files, TASKS.get(subject.task), dataset, context.scratch, context.progress)
+
+
+def graph_runs(process: Isolated, files: ModelFiles) -> dict[str, Run]:
+    """Every graph of a loaded model as a function."""
+    return {name: process.session(name).run for name in files.inputs}
+
+
+def check_labels(bundle: Bundle, dataset: Dataset) -> None:
+    """Refuse to score a bundle on a set of other classes.
+
+    Raises:
+        BadData: It was made for others.
+    """
+    if dataset.labels != bundle.manifest.labels:
+        made = f"bundle {bundle.manifest.id!r} was made for other labels than those of {dataset.name}"
+        raise BadData(f"{made}; pass --data DIR")
+
+
+def bundle_settings(bundle: Bundle, data: Path | None) -> dict[str, Any]:
+    """Settings of the stages of a bundle's model, on the user's data or the mini set."""
     if bundle.manifest.task == OWN:
         return settings_of_bundle(bundle, data)
     return base_settings(bundle.manifest.id, "mini" if data is None else "published", 0)
 
 
-def _row(scene: _Scene, runtime: str, precision: str, right: Graphs) -> ParityRow:
+def _row(scene: Scene, runtime: str, precision: str, right: Graphs) -> ParityRow:
     try:
-        with Isolated(scene.model(runtime, precision)) as process:
-            runs = {name: process.session(name).run for name in scene.bundle.manifest.inputs}
-            metrics = scene.task.evaluate(runs, scene.dataset, scene.progress)
+        with scene.process(runtime, precision) as process:
+            runs = graph_runs(process, scene.files)
+            metrics = scene.task.evaluate(runs, scene.dataset, scene.progress) if scene.scored else ()
             agreement = scene.task.agreement(right, runs, scene.dataset, scene.dataset.eval_size())
             differences = output_differences(scene.task, right, runs, scene.dataset)
     except EdgeKitError as fault:
@@ -156,14 +230,13 @@ def _usual_agreement(row: ParityRow, rows: Sequence[ParityRow]) -> float:
     return next((one.value for one in found if one is not None), 100.0)
 
 
-def _located(scene: _Scene, row: ParityRow, rows: Sequence[ParityRow], right: Graphs) -> ParityRow:
+def _located(scene: Scene, row: ParityRow, rows: Sequence[ParityRow], right: Graphs) -> ParityRow:
     """A row that falls short, with the first tensor that is wrong in it."""
-    bundle = scene.bundle
     if check_row(row, rows).ok is not False or reads(row.runtime) != reads(REFERENCE):
         return row
-    for graph in bundle.manifest.inputs:
+    for graph in scene.files.inputs:
         batches = list(scene.batches(right, graph))
-        reference, suspect = bundle.graph(FULL, graph), bundle.graph(row.precision, graph)
+        reference, suspect = scene.graph(FULL, graph), scene.graph(row.precision, graph)
         try:
             found = find_divergence(reference, suspect, batches, get_runtime(row.runtime))
         except EdgeKitError as fault:

@@ -38,6 +38,12 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "camera": (("onnx", "onnxruntime", "numpy"), ("convert", "edge_kit.core", "edge_kit.tasks", "edge_kit.data")),
     "untrained": ((*PADDLE, "paddle2onnx", "onnx"), ("convert", "edge_kit.zoo")),
+    "settled": (
+        (*PADDLE, "paddle2onnx", "onnx", "onnxruntime"),
+        ("convert", "edge_kit.zoo", "edge_kit.tasks", "edge_kit.train"),
+    ),
+    "parity": (("onnxruntime", "numpy"), ("runtimes", "convert", "edge_kit.tasks")),
+    "pieces": (("onnx", "onnxruntime", "numpy"), ("convert",)),
     "receive": (
         ("paddlepaddle", "paddlepaddle-gpu", "onnx", "onnxruntime", "numpy"),
         ("convert", "edge_kit.tasks", "edge_kit.data"),

@@ -14,7 +14,7 @@ from edge_kit.core.files import read_json, write_json
 from edge_kit.core.registry import Registry
 from edge_kit.core.tensors import GraphSpec, Tensors
 from edge_kit.data import FORMATS, MiniSettings
-from edge_kit.pipeline.feeds import calibration_feeds, digest_of, feeds_of, graphs_of
+from edge_kit.pipeline.feeds import CALIBRATION_BATCH, calibration_feeds, digest_of, feeds_of, graphs_of
 from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.networks import build_network, input_shapes, network_size, save_network
 from edge_kit.pipeline.pixels import FLOAT, PIXELS, normalised_first, picture_of, pixel_specs
@@ -26,6 +26,7 @@ from edge_kit.train.recipe import Recipe
 if TYPE_CHECKING:
     from convert.lower import LowerReport
     from convert.observe import Observer
+    from edge_kit.data.dataset import Dataset
     from edge_kit.pipeline.mixed import Judge, Lowering
 
 STAGES: Registry[Callable[[Context], None]] = Registry("stage")
@@ -114,25 +115,33 @@ def prune(context: Context) -> None:
 @stage
 def export(context: Context) -> None:
     """Paddle inference model and canonical float ONNX of every graph, and the parity between the two."""
-    from convert.parity import measure_parity
-    from edge_kit.train.inference import layer_run
-    from runtimes.registry import get_runtime
-
     dataset = open_dataset(context)
-    net = build_network(context, dataset, 0)
-    report: dict[str, Any] = {
-        "size": network_size(net, graphs_of(context)),
-        "parity": {},
-        "passes": {},
-    }
+    _export_network(context, dataset, build_network(context, dataset, 0))
+
+
+@stage
+def settled(context: Context) -> None:
+    """The published network with random weights that suit its inputs, exported as `export` does it."""
+    import paddle
+
+    from edge_kit.train.inference import layer_run
+    from edge_kit.train.settle import settle
+
+    paddle.seed(0)
+    entry, dataset = model_of(context.settings), open_dataset(context)
+    net = entry.build(**entry.published_sizes)
     runs = {name: layer_run(net, spec) for name, spec in graphs_of(context).items()}
-    feeds = feeds_of(context, dataset, runs, PARITY_SAMPLES)
     for name, spec in graphs_of(context).items():
-        report["passes"][name] = _export_graph(context, net, name, spec)
-        session = get_runtime("onnx").load(context.out / f"{name}.onnx")
-        parity = measure_parity(runs[name], session.run, feeds[name])
-        report["parity"][name] = [asdict(one) for one in parity]
-    write_json(context.out / "report.json", report)
+        settle(net, spec, feeds_of(context, dataset, runs, CALIBRATION_BATCH)[name][0])
+    _export_network(context, dataset, net)
+
+
+@stage
+def parity(context: Context) -> None:
+    """Every precision on one runtime, held against full precision on ONNX Runtime."""
+    from edge_kit.pipeline.parity import score_runtime
+
+    write_json(context.out / "parity.json", score_runtime(context, open_dataset(context)))
 
 
 @stage
@@ -183,6 +192,14 @@ def adopt(context: Context) -> None:
     converted = context.scratch / "main.onnx"
     paddle_to_onnx(prefix, converted, None)
     canonicalise(converted, context.out / "main.onnx")
+
+
+@stage
+def pieces(context: Context) -> None:
+    """Whether INT8 is right tensor by tensor, however far rounding piles up."""
+    from edge_kit.pipeline.parity import compare_pieces
+
+    write_json(context.out / "pieces.json", compare_pieces(context, open_dataset(context)))
 
 
 @stage
@@ -402,6 +419,26 @@ def _judge(context: Context) -> Judge:
 
 def _takes_pixels(context: Context) -> bool:
     return bool(context.settings.get("input", FLOAT) == PIXELS)
+
+
+def _export_network(context: Context, dataset: Dataset, net: Any) -> None:
+    from convert.parity import measure_parity
+    from edge_kit.train.inference import layer_run
+    from runtimes.registry import get_runtime
+
+    report: dict[str, Any] = {
+        "size": network_size(net, graphs_of(context)),
+        "parity": {},
+        "passes": {},
+    }
+    runs = {name: layer_run(net, spec) for name, spec in graphs_of(context).items()}
+    feeds = feeds_of(context, dataset, runs, PARITY_SAMPLES)
+    for name, spec in graphs_of(context).items():
+        report["passes"][name] = _export_graph(context, net, name, spec)
+        session = get_runtime("onnx").load(context.out / f"{name}.onnx")
+        parity = measure_parity(runs[name], session.run, feeds[name])
+        report["parity"][name] = [asdict(one) for one in parity]
+    write_json(context.out / "report.json", report)
 
 
 def _export_graph(context: Context, net: Any, name: str, spec: GraphSpec) -> dict[str, int]:

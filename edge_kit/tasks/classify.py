@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from edge_kit.core.errors import BadData
 from edge_kit.core.progress import Progress
 from edge_kit.core.records import Metric
 from edge_kit.core.tensors import MAIN, Array, Graphs, Tensors
 from edge_kit.data.dataset import Dataset
+from edge_kit.tasks.score import ClassScore, Score, wilson
 from edge_kit.tasks.task import TASKS
 
 BATCH = 50
+RANKS = {"top1": 1, "top5": 5}
 AUXILIARY_WEIGHT = 0.3  # of heads that a network has while it is trained only: arXiv:1409.4842, section 5
 
 
@@ -39,17 +42,37 @@ class Classify:
         return {MAIN: {"image": batch["image"]}}
 
     def evaluate(self, graphs: Graphs, dataset: Dataset, progress: Progress) -> tuple[Metric, ...]:
-        hits = np.zeros(2, np.int64)
-        seen = 0
-        for batch in dataset.eval_batches(BATCH):
-            logits = graphs[MAIN](self.feeds(graphs, batch)[MAIN])["logits"]
-            hits += [count_top(logits, batch["label"], 1), count_top(logits, batch["label"], 5)]
-            seen += len(logits)
-            progress(seen, dataset.eval_size())
-        on = f"{dataset.name} val"
-        return tuple(
-            Metric(name, 100 * int(hit) / seen, "%", on, seen) for name, hit in zip(("top1", "top5"), hits, strict=True)
+        return _metrics(*self._tally(graphs, dataset, progress), dataset)
+
+    def score(self, graphs: Graphs, dataset: Dataset, progress: Progress) -> Score:
+        hits, seen = self._tally(graphs, dataset, progress)
+        if len(seen) != len(dataset.labels):
+            raise BadData(
+                f"the graph tells {len(seen)} classes apart and {dataset.name} has {len(dataset.labels)}; "
+                "pass --data with the set that it was trained for"
+            )
+        classes = tuple(
+            ClassScore(label, int(n), _percent(own, n))
+            for label, own, n in zip(dataset.labels, hits.T, seen, strict=True)
         )
+        total = int(seen.sum())
+        sure = {name: wilson(int(own.sum()), total) for name, own in zip(RANKS, hits, strict=True)}
+        return Score(_metrics(hits, seen, dataset), sure, classes)
+
+    def _tally(self, graphs: Graphs, dataset: Dataset, progress: Progress) -> tuple[Array, Array]:
+        """Hits (ranks, classes), and samples (classes,)."""
+        tally = None
+        for batch in dataset.eval_batches(BATCH):
+            logits, labels = graphs[MAIN](self.feeds(graphs, batch)[MAIN])["logits"], batch["label"]
+            if int(labels.max()) >= logits.shape[1]:
+                raise BadData(f"{dataset.name} has a class {labels.max()}; the graph tells {logits.shape[1]} apart")
+            if tally is None:
+                tally = np.zeros((1 + len(RANKS), logits.shape[1]), np.int64)
+            kinds = [labels, *(labels[are_top(logits, labels, k)] for k in RANKS.values())]
+            tally += np.stack([np.bincount(kind, minlength=tally.shape[1]) for kind in kinds])
+            progress(int(tally[0].sum()), dataset.eval_size())
+        assert tally is not None  # no data format opens an empty set
+        return tally[1:], tally[0]
 
     def agreement(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> Metric:
         same = seen = 0
@@ -63,8 +86,8 @@ class Classify:
         return Metric("same top1", 100 * same / seen, "%", f"{dataset.name} val", seen)
 
 
-def count_top(logits: Array, labels: Array, k: int) -> int:
-    """How many rows have their label among the `k` largest logits; a tie goes against the label.
+def are_top(logits: Array, labels: Array, k: int) -> Array:
+    """Which rows have their label among the `k` largest logits, (N,) bool; a tie goes against the label.
 
     Args:
         logits: (N, classes). A row with a NaN is a miss.
@@ -72,8 +95,18 @@ def count_top(logits: Array, labels: Array, k: int) -> int:
     """
     own = np.take_along_axis(logits, labels[:, None], axis=1)
     others_at_least = (logits >= own).sum(axis=1) - 1
-    hit = (others_at_least < k) & np.isfinite(logits).all(axis=1)
-    return int(hit.sum())
+    hit: Array = (others_at_least < k) & np.isfinite(logits).all(axis=1)
+    return hit
+
+
+def _metrics(hits: Array, seen: Array, dataset: Dataset) -> tuple[Metric, ...]:
+    total = int(seen.sum())
+    values = _percent(hits.sum(axis=1), total)
+    return tuple(Metric(name, value, "%", f"{dataset.name} val", total) for name, value in values.items())
+
+
+def _percent(hits: Array, samples: int) -> dict[str, float]:
+    return {name: 100 * int(hit) / int(samples) for name, hit in zip(RANKS, hits, strict=True)} if samples else {}
 
 
 TASKS.add("classify", Classify())

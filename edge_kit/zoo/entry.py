@@ -12,6 +12,10 @@ from edge_kit.core.tensors import GraphSpec
 from edge_kit.data.dataset import MiniSettings
 from edge_kit.train.recipe import Recipe
 
+UNTRAINED = "untrained"
+UNTRAINED_SAMPLES = 50
+"""To find ranges on, and as many to compare on: networks of published size take a second a sample."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -101,11 +105,17 @@ class ZooEntry:
     pretraining: Setup | None = None
 
     def setup(self, name: str) -> Setup:
-        """The setup called `published`, `mini` or `pretraining`.
+        """The setup called `published`, `mini`, `pretraining` or `untrained`.
+
+        The last feeds the published network with the mini set, enlarged; its weights are random.
 
         Raises:
             UsageError: The model has none of that name.
         """
+        if name == UNTRAINED:
+            few = {"train": UNTRAINED_SAMPLES, "evaluation": UNTRAINED_SAMPLES}
+            made = replace(self.mini.made, **few) if self.mini.made else None
+            return replace(self.published, made=made, weights=None)
         found = {"published": self.published, "mini": self.mini, "pretraining": self.pretraining}[name]
         if found is None:
             raise UsageError(f"{self.id!r} has no setup for {name}; leave out --from-scratch")

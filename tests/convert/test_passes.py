@@ -119,6 +119,44 @@ def test_shape_arithmetic_becomes_flatten_and_matmul_with_bias_becomes_gemm(tmp_
     np.testing.assert_allclose(run(graph, {"image": IMAGE}, tmp_path)["y"], before, rtol=1e-4, atol=1e-4)
 
 
+def test_linear_layers_in_a_row_become_gemms_and_take_a_dropouts_factor(tmp_path: Path) -> None:
+    """The head of AlexNet and VGG as Paddle exports it."""
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("Mul", ["flat", "half"], ["dropped"]),
+        helper.make_node("MatMul", ["dropped", "w"], ["m"]),
+        helper.make_node("Add", ["m", "b"], ["a"]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Mul", ["half", "r"], ["dropped_again"]),
+        helper.make_node("MatMul", ["dropped_again", "u"], ["n"]),
+        helper.make_node("Add", ["n", "c"], ["y"]),
+    ]
+    constants = {
+        "half": np.float32([0.5]), "w": floats(192, 6), "b": floats(6), "u": floats(6, 4), "c": floats(4),
+    }  # fmt: skip
+    graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4]})
+    before = run(graph, {"image": IMAGE}, tmp_path)["y"]
+    assert gemm_from_matmul_and_add(graph) == 2
+    assert operators(graph) == ["Flatten", "Gemm", "Relu", "Gemm"]
+    np.testing.assert_allclose(run(graph, {"image": IMAGE}, tmp_path)["y"], before, rtol=1e-4, atol=1e-4)
+
+
+def test_a_clip_behind_what_stays_float_stays(tmp_path: Path) -> None:
+    """An Add of a constant has no INT8 kernel: without a grid behind it, nothing else would clip."""
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["c"]),
+        helper.make_node("Add", ["c", "b"], ["a"]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Mul", ["r", "two"], ["y"]),
+    ]
+    constants = {"w": floats(4, 3, 3, 3), "b": floats(4, 1, 1), "two": np.float32([2])}
+    graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4, 6, 6]})
+    before = run(graph, {"image": IMAGE}, tmp_path)["y"]
+    after = run(lowered(graph, "x86-vnni"), {"image": IMAGE}, tmp_path)["y"]
+    assert after.min() == 0
+    assert np.abs(after - before).max() < 0.05 * np.abs(before).max()
+
+
 def test_lifting_keeps_ranges_and_grids_and_leaves_a_float_graph() -> None:
     nodes = [
         helper.make_node("QuantizeLinear", ["image", "sx", "zx"], ["xq"]),

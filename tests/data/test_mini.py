@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -66,3 +67,12 @@ def test_ink_stands_out_from_the_photograph(tmp_path: Path) -> None:
         rng = np.random.default_rng([7, i])
         picture = compose(digits, i, "val", 64, EVALUATION, rng).astype(float).mean(axis=2)
         assert picture.max() - picture.min() >= EVALUATION.contrast * 0.6
+
+
+def test_pictures_may_be_larger_than_the_photographs_they_are_cut_from(tmp_path: Path) -> None:
+    """AlexNet and VGG take 224 pixels; the part of a photograph that is held out is 192 wide."""
+    FORMATS.get("imagenet").make_mini(tmp_path, MiniSettings(train=4, evaluation=4, side=224), lambda *told: None)
+    for path in sorted(tmp_path.rglob("*.jpeg")):
+        image = cv2.imread(str(path))
+        assert image.shape == (224, 224, 3)
+        assert image.std() > 10

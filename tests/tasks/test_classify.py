@@ -5,21 +5,22 @@ import math
 import numpy as np
 import pytest
 
-from edge_kit.tasks.classify import Classify, count_top
+from edge_kit.tasks.classify import Classify, are_top
+from edge_kit.tasks.score import wilson
 
 
 class FakeData:
     name = "fake"
 
     def __init__(self, logits: np.ndarray, labels: np.ndarray) -> None:
-        self.logits, self.labels = logits, labels
+        self.logits, self.answers = logits, labels
 
     def eval_size(self) -> int:
-        return len(self.labels)
+        return len(self.answers)
 
     def eval_batches(self, batch: int):
-        for i in range(0, len(self.labels), batch):
-            yield {"image": self.logits[i : i + batch], "label": self.labels[i : i + batch]}
+        for i in range(0, len(self.answers), batch):
+            yield {"image": self.logits[i : i + batch], "label": self.answers[i : i + batch]}
 
 
 def echo(inputs):
@@ -39,13 +40,13 @@ def test_top1_and_top5_of_known_logits() -> None:
 
 
 def test_a_constant_network_scores_nothing() -> None:
-    assert count_top(np.zeros((4, 10)), np.zeros(4, np.int64), 1) == 0
+    assert not are_top(np.zeros((4, 10)), np.zeros(4, np.int64), 1).any()
 
 
 def test_a_nan_is_a_miss() -> None:
     logits = np.eye(3)
     logits[1, 2] = np.nan
-    assert count_top(logits, np.arange(3), 1) == 2
+    assert are_top(logits, np.arange(3), 1).tolist() == [True, False, True]
 
 
 def test_agreement_counts_equal_answers() -> None:
@@ -69,3 +70,30 @@ def test_a_label_may_be_a_distribution() -> None:
     logits = paddle.to_tensor([[0.0, 0.0, math.log(2.0)]])
     batch = {"image": None, "label": paddle.to_tensor([[0.0, 0.5, 0.5]])}
     assert float(Classify().loss(lambda image: logits, batch)) == pytest.approx(1.5 * math.log(2.0))
+
+
+def test_the_score_counts_every_class_and_its_metrics_are_those_of_evaluate() -> None:
+    logits = np.eye(4)[[0, 1, 2, 0, 0]] + np.arange(4) / 10
+    data = FakeData(logits, np.array([0, 1, 1, 1, 3]))
+    data.labels = ("a", "b", "c", "d")
+    score = Classify().score({"main": echo}, data, ignore)
+    assert score.metrics == Classify().evaluate({"main": echo}, data, ignore)
+    assert [(one.label, one.samples, one.values.get("top1")) for one in score.classes] == [
+        ("a", 1, 100.0),
+        ("b", 3, pytest.approx(100 / 3)),
+        ("c", 0, None),
+        ("d", 1, 0.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hits", "samples", "low", "high"),
+    [(0, 10, 0.0, 27.75), (5, 10, 23.66, 76.34), (971, 1000, 95.87, 97.97), (50_000, 50_000, 99.99, 100.0)],
+)
+def test_the_interval_is_wilsons(hits: int, samples: int, low: float, high: float) -> None:
+    """The roots of |p - share| = z sqrt(p (1 - p) / n): what the score test does not refuse."""
+    got = wilson(hits, samples)
+    assert got == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01))
+    for end in got:
+        p, share = end / 100, hits / samples
+        assert abs(p - share) == pytest.approx(1.959964 * math.sqrt(p * (1 - p) / samples), abs=1e-9)

@@ -62,7 +62,8 @@ def _photographs(split: str) -> tuple[Image, ...]:
 
 def _background(split: str, side: int, blur_share: float, rng: np.random.Generator) -> Image:
     photograph = _photographs(split)[rng.integers(len(PHOTOGRAPHS))]
-    window = int(rng.integers(side, min(photograph.shape[:2]) + 1))
+    largest = min(photograph.shape[:2])
+    window = int(rng.integers(min(side, largest), largest + 1))  # a large picture shows a small crop enlarged
     top = int(rng.integers(photograph.shape[0] - window + 1))
     left = int(rng.integers(photograph.shape[1] - window + 1))
     crop = cv2.resize(

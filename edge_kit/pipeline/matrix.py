@@ -1,0 +1,251 @@
+"""The zoo, a row a model: what every stage and every runtime made of it. A failure is a row, too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edge_kit.core.bundle import FULL
+from edge_kit.core.errors import EdgeKitError, UsageError
+from edge_kit.core.files import read_json
+from edge_kit.core.records import Metric, StageRecord
+from edge_kit.pipeline.checks import Limits, published_checks
+from edge_kit.pipeline.inputs import PRETRAINED, DataRequest, base_settings, model_data, take_weights
+from edge_kit.pipeline.parity import ParityRow, check_row
+from edge_kit.pipeline.runner import Input, Reporter, Runner, installed_version
+from edge_kit.pipeline.subject import subject_of
+from edge_kit.zoo import MODELS, ZooEntry, load_all
+from edge_kit.zoo.entry import UNTRAINED
+from runtimes.registry import get_runtime
+from runtimes.targets import cpu_name, this_machine
+
+INT8, REFERENCE = "int8", "onnx"
+CALIBRATION = 200  # as `compress` has it
+PACKAGES = ("edge-kit", "paddlepaddle", "paddlepaddle-gpu", "paddleslim", "paddle2onnx", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRequest:
+    """What the user asked for.
+
+    Attributes:
+        ids: Of zoo models; all of the zoo where none is named.
+        runtimes: Names of engines; answers are compared on all of them, times taken on ONNX Runtime.
+        data: Folder of the published data set, for released weights; None for random weights and mini pictures.
+        threads: That latency is measured with.
+    """
+
+    ids: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = (REFERENCE,)
+    data: Path | None = None
+    threads: int = 1
+    max_bad: int = 0
+
+    def __post_init__(self) -> None:
+        if self.threads < 1 or self.max_bad < 0:
+            raise UsageError("--threads must be at least 1, --max-bad at least 0")
+
+
+def run_matrix(request: MatrixRequest, runner: Runner, reporter: Reporter) -> dict[str, Any]:
+    """Take every model through every stage, or as far as it comes; what was done before is not done again.
+
+    Returns:
+        JSON: `conditions` and `rows`, by family and id; a row that failed says its `reason`.
+
+    Raises:
+        UsageError: A model or a runtime has no such name.
+    """
+    load_all()
+    entries = [MODELS.get(id) for id in dict.fromkeys(request.ids)] or list(MODELS)
+    engines = {name: get_runtime(name).version() for name in dict.fromkeys((REFERENCE, *request.runtimes))}
+    rows = []
+    for entry in sorted(entries, key=lambda entry: (entry.family, entry.id)):
+        own = replace(runner, reporter=_Of(entry.id, reporter), records=[])
+        try:
+            rows.append(_Row(entry, request, own, engines).run())
+        except EdgeKitError as fault:
+            rows.append({**_identity(entry), "reason": str(fault)})
+    return {"conditions": _conditions(request, engines), "rows": rows}
+
+
+def faults(report: Mapping[str, Any]) -> list[str]:
+    """A line for each model that failed and each runtime that gives wrong answers."""
+    found = [f"{row['id']}: {row['reason']}" for row in report["rows"] if row["reason"]]
+    for row in report["rows"]:
+        found += [f"{row['id']}: {one['name']} {one['value']:.4g}" for one in row.get("checks", ()) if not one["ok"]]
+        found += [f"{row['id']}: {one['first']}" for one in row.get("pieces", {}).values() if one["first"]]
+    return found
+
+
+def _identity(entry: ZooEntry) -> dict[str, Any]:
+    published = {"parameters": entry.parameters, "macs": entry.macs}
+    rows = [asdict(reference) for reference in entry.references]
+    return {"id": entry.id, "title": entry.title, "family": entry.family, "published": {**published, "metrics": rows}}
+
+
+def _conditions(request: MatrixRequest, engines: Mapping[str, str]) -> dict[str, Any]:
+    packages = {name: installed_version(name) for name in PACKAGES}
+    return {
+        "machine": {"cpu": cpu_name(), "target": this_machine().name, "cores": os.cpu_count()},
+        "engines": dict(engines),
+        "packages": {name: version for name, version in packages.items() if version},
+        "threads": request.threads,
+        "data": str(request.data) if request.data else "mini",
+    }
+
+
+class _Row:
+    """One model on its way through the stages."""
+
+    def __init__(self, entry: ZooEntry, request: MatrixRequest, runner: Runner, engines: Mapping[str, str]) -> None:
+        self._entry, self._request, self._runner, self._engines = entry, request, runner, engines
+        self._machine = {"cpu": cpu_name(), "isa": this_machine().name, "cores": str(os.cpu_count())}
+        trained = request.data is not None and entry.published.weights is not None
+        self._base = base_settings(entry.id, "published" if trained else UNTRAINED, request.max_bad)
+        self._folder = request.data if trained else None
+
+    def run(self) -> dict[str, Any]:
+        trained = self._folder is not None
+        line = _Line(self._base, model_data(DataRequest(self._base, self._folder), self._runner), self._runner)
+        exported = line.trained() if trained else line.run("settled", {}, {})
+        lowered = line.lowered(exported)
+        facts = line.measured(exported, lowered, self._request.threads, self._machine)
+        report, versions = read_json(exported.path / "report.json"), {FULL: exported, INT8: lowered}
+        parity = [*_on_reference(report, facts), *self._elsewhere(line, versions)]
+        return {
+            **_identity(self._entry),
+            "weights": "released" if trained else UNTRAINED,
+            "input": facts["models"][FULL]["latency"]["input_shape"],
+            "parameters": report["size"]["parameters"],
+            "macs": report["size"]["macs"],
+            **_figures(facts, trained),
+            "parity": [asdict(row) for row in parity],
+            "pieces": read_json(line.run("pieces", {}, versions).path / "pieces.json"),
+            "checks": self._checks(facts, parity, trained),
+            "mini": self._mini(),
+            "reason": "",
+        }
+
+    def _elsewhere(self, line: _Line, versions: Mapping[str, Input]) -> list[ParityRow]:
+        rows = []
+        threads = os.cpu_count() or 1  # answers do not depend on it, and this is no timing
+        for runtime in self._request.runtimes:
+            if runtime == REFERENCE:
+                continue
+            conditions = {**self._machine, "engine": self._engines[runtime]}
+            asked = {"on": runtime, "scored": self._folder is not None, "threads": threads}
+            made = line.run("parity", asked, versions, conditions)
+            rows += [_parity_row(document) for document in read_json(made.path / "parity.json")]
+        return rows
+
+    def _checks(self, facts: Mapping[str, Any], parity: Sequence[ParityRow], trained: bool) -> list[dict[str, Any]]:
+        """Float answers are held to ONNX Runtime's; INT8 ones of random weights lie too near to each other for that."""
+        held = [row for row in parity if trained or row.precision == FULL]
+        checks = [check for check in (check_row(row, parity) for row in held) if check.ok is not None]
+        if trained:
+            metrics, slack = facts["models"][FULL]["metrics"], Limits().reference_slack
+            checks += published_checks(metrics, facts["published_data"], subject_of(self._base), slack=slack)
+        return [asdict(check) for check in checks]
+
+    def _mini(self) -> dict[str, Any] | None:
+        """The metric on the mini set where weights for it ship, at the mini set's input size and classes."""
+        if self._folder is not None or not self._entry.mini.weights or self._entry.mini.made is None:
+            return None
+        base = base_settings(self._entry.id, "mini", self._request.max_bad)
+        line = _Line(base, model_data(DataRequest(base, None), self._runner), self._runner)
+        exported = line.trained()
+        facts = line.measured(exported, line.lowered(exported), self._request.threads, self._machine)
+        return {"input": facts["models"][FULL]["latency"]["input_shape"], **_figures(facts, True)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The stages of one model on one data set."""
+
+    base: Mapping[str, Any]
+    data: Input
+    runner: Runner
+
+    def run(
+        self,
+        stage: str,
+        extra: Mapping[str, Any],
+        inputs: Mapping[str, Input],
+        conditions: Mapping[str, str] | None = None,
+    ) -> Input:
+        settings, given = {**self.base, **extra}, {"data": self.data, **inputs}
+        return self.runner.run(stage, settings, given, conditions=conditions)
+
+    def trained(self) -> Input:
+        return self.run("export", {}, {"weights": take_weights(PRETRAINED, self.base, self.data, self.runner)})
+
+    def lowered(self, exported: Input) -> Input:
+        fake = self.run("quantize", {"calibration": CALIBRATION, "algorithm": "hist"}, {"export": exported})
+        plan = {"calibration": CALIBRATION, "target": this_machine().name}
+        return self.run("lower", plan, {"export": exported, "quantize": fake})
+
+    def measured(self, exported: Input, lowered: Input, threads: int, machine: Mapping[str, str]) -> dict[str, Any]:
+        plan = {"threads": threads, "runtime": REFERENCE}
+        made = self.run("measure", plan, {FULL: exported, INT8: lowered}, machine)
+        facts: dict[str, Any] = read_json(made.path / "measured.json")
+        return facts
+
+
+def _figures(facts: Mapping[str, Any], trained: bool) -> dict[str, Any]:
+    models, [verdict] = facts["models"], facts["verdicts"]
+    metrics = {name: model["metrics"][:1] if trained else [] for name, model in models.items()}
+    first = [metrics[name][0]["value"] for name in (FULL, INT8) if metrics[name]]
+    return {
+        "metrics": metrics,
+        "drop": first[0] - first[1] if first else None,
+        "agreement": facts["agreement"][INT8],
+        "size_bytes": {name: model["size_bytes"] for name, model in models.items()},
+        "latency": {name: model["latency"] for name, model in models.items()},
+        "speedup": {key: verdict[key] for key in ("ratio", "low", "high", "verdict")},
+    }
+
+
+def _on_reference(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[ParityRow]:
+    """ONNX Runtime was measured already: full precision against Paddle, INT8 against full precision."""
+    metrics = {name: [Metric(**one) for one in model["metrics"]] for name, model in facts["models"].items()}
+    agreement = Metric(**facts["agreement"][INT8])
+    same = replace(agreement, value=100.0) if agreement.unit == "%" else None
+    off = {FULL: report["parity"], INT8: facts["differences"][INT8]}
+    return [
+        ParityRow(
+            REFERENCE,
+            precision,
+            metric=next(iter(metrics[precision]), None),
+            agreement=agreed,
+            max_abs=max(one["max_abs"] for outputs in off[precision].values() for one in outputs),
+            max_rel=max(one["max_rel"] for outputs in off[precision].values() for one in outputs),
+        )
+        for precision, agreed in ((FULL, same), (INT8, agreement))
+    ]
+
+
+def _parity_row(document: Mapping[str, Any]) -> ParityRow:
+    metrics = {name: Metric(**document[name]) if document[name] else None for name in ("metric", "agreement")}
+    return ParityRow(**{**document, **metrics})
+
+
+class _Of:
+    """A reporter that says which model a stage is of."""
+
+    def __init__(self, id: str, reporter: Reporter) -> None:
+        self._id, self._reporter = id, reporter
+
+    def started(self, stage: str) -> None:
+        self._reporter.started(f"{self._id} {stage}")
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self._reporter.progress(done, total, note)
+
+    def waiting(self, stage: str) -> None:
+        self._reporter.waiting(f"{self._id} {stage}")
+
+    def finished(self, record: StageRecord) -> None:
+        self._reporter.finished(replace(record, name=f"{self._id} {record.name}"))

@@ -1,0 +1,78 @@
+"""Random weights whose layers know the scale of their inputs, so that comparing two versions says something.
+
+As it is initialised, a deep network gives every picture nearly the same answer: what batch norms do not normalise in
+evaluation mode fades or explodes from layer to layer, and biases outweigh the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+from paddle.nn.layer.norm import _BatchNormBase
+
+from edge_kit.core.tensors import GraphSpec, Tensors
+
+SHIFT = 1.0
+"""Deviations that a channel lies above 0: what follows then cuts off a sixth of it. With half of it cut off, a random
+network is chaotic, and rounding grows from layer to layer until no answer is left."""
+LEAST = 1e-6  # deviation of a channel that is taken for dead
+
+
+def settle(net: nn.Layer, spec: GraphSpec, batch: Tensors) -> None:
+    """Let one pass over a batch set what a layer can know of its inputs; in evaluation mode afterwards.
+
+    Batch norms take the batch's mean and variance, and shift by `SHIFT`. Every convolution and linear layer with a bias
+    is scaled and shifted so that each of its channels has mean `SHIFT` and deviation 1 over the batch; the last one's
+    are the answers.
+
+    Args:
+        batch: Inputs of the graph, some dozen samples.
+
+    Source: Kraehenbuehl et al. 2016, arXiv:1511.06856, section 3.1 (initialisation within layers).
+    """
+    part = spec.part(net)
+    part.eval()  # dropout and auxiliary heads stay off
+    norms = [layer for layer in part.sublayers() if isinstance(layer, _BatchNormBase)]
+    momenta = [layer._momentum for layer in norms]
+    for layer in norms:
+        layer.train()
+        layer._momentum = 0.0  # of what was before
+        if layer.bias is not None:
+            layer.bias.set_value(paddle.full_like(layer.bias, SHIFT))
+    hooks = [
+        layer.register_forward_post_hook(_Normalise())
+        for layer in part.sublayers()
+        if isinstance(layer, nn.Conv2D | nn.Linear) and layer.bias is not None
+    ]
+    with paddle.no_grad():
+        part(*(paddle.to_tensor(batch[tensor.name]) for tensor in spec.inputs))
+    for hook in hooks:
+        hook.remove()
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer._momentum = momentum
+    part.eval()
+
+
+class _Normalise:
+    """Normalises a layer at its first call, and gives the output that it now has."""
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def __call__(self, layer: Any, inputs: Any, output: Any) -> Any:
+        if self._done:
+            return output
+        self._done = True
+        # Filters come first in a convolution's weight, and last in a linear layer's.
+        out, spread = (1, [-1, 1, 1, 1]) if isinstance(layer, nn.Conv2D) else (output.ndim - 1, [1, -1])
+        values = output.numpy()
+        others = tuple(axis for axis in range(values.ndim) if axis != out)
+        mean, deviation = values.mean(axis=others), values.std(axis=others)
+        scale = np.where(deviation > LEAST, 1 / np.maximum(deviation, LEAST), 1.0).astype(np.float32)
+        layer.weight.set_value(layer.weight.numpy() * scale.reshape(spread))
+        layer.bias.set_value((layer.bias.numpy() - mean) * scale + SHIFT)
+        shape = [1, -1, 1, 1] if out == 1 and values.ndim == 4 else [-1]
+        return paddle.to_tensor((values - mean.reshape(shape)) * scale.reshape(shape) + SHIFT)
