@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_kit.core.errors import BadData
 from edge_kit.core.progress import Progress
 from edge_kit.core.records import Metric
 from edge_kit.core.tensors import MAIN, Array, Graphs, Tensors
@@ -14,6 +15,7 @@ from edge_kit.tasks.task import TASKS
 
 BATCH = 50
 AUXILIARY_WEIGHT = 0.3  # of heads that a network has while it is trained only: arXiv:1409.4842, section 5
+DISTRIBUTION_ATOL = 1e-3  # a float32 softmax over 1,000 classes sums to 1 within 1e-6, one through INT8 within 1e-3
 
 
 class Classify:
@@ -74,6 +76,26 @@ def count_top(logits: Array, labels: Array, k: int) -> int:
     others_at_least = (logits >= own).sum(axis=1) - 1
     hit = (others_at_least < k) & np.isfinite(logits).all(axis=1)
     return int(hit.sum())
+
+
+def rank(logits: Array, k: int) -> list[tuple[int, float]]:
+    """The `k` likeliest classes of one picture, likeliest first, each with its share; equal ones by number.
+
+    Args:
+        logits: (classes,); a row that is a distribution already, as a user's own model may give it, is taken as it is.
+
+    Raises:
+        BadData: A logit is not finite.
+    """
+    row = np.asarray(logits, np.float64)
+    if not np.isfinite(row).all():
+        raise BadData(f"logits are not finite: {np.count_nonzero(~np.isfinite(row))} of {row.size}")
+    shares = row
+    if (row < 0).any() or abs(float(row.sum()) - 1) > DISTRIBUTION_ATOL:
+        powers = np.exp(row - row.max())
+        shares = powers / powers.sum()
+    order = np.argsort(-row, kind="stable")[:k]
+    return [(int(place), float(shares[place])) for place in order]
 
 
 TASKS.add("classify", Classify())

@@ -1,0 +1,160 @@
+"""A demo from its source to its sinks: what `edge-kit demo` does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_kit.camera.demo import DEMOS, Demo, DemoKind, load_demos
+from edge_kit.camera.frame import Frame, Stage
+from edge_kit.camera.live import camera, stream
+from edge_kit.camera.meter import Meter, Summary
+from edge_kit.camera.model import Model
+from edge_kit.camera.overlay import enlarged, put_lines, speed_lines
+from edge_kit.camera.pipeline import Pipeline
+from edge_kit.camera.sinks import JsonLinesSink, Sink, VideoSink
+from edge_kit.camera.sources import ImageFolder, Made, Source, VideoFile
+from edge_kit.camera.window import WindowSink, display_fault
+from edge_kit.core.bundle import MANIFEST, Bundle
+from edge_kit.core.errors import UsageError
+from edge_kit.core.workspace import Workspace
+from edge_kit.pipeline.bundles import all_bundles, find_bundles
+
+SYNTHETIC_FRAMES = 300
+
+
+@dataclass(frozen=True, slots=True)
+class DemoRequest:
+    """What `edge-kit demo` was asked for.
+
+    Attributes:
+        name: Of the demo.
+        bundle: A folder or a name in the workspace; none for the one made last for the demo's task.
+        camera: Index, or the address of a stream.
+        synthetic: Digits on photographs, rendered; no file and no camera is needed.
+        save: Video to write.
+        jsonl: File to write a line a frame to.
+        window: Whether to show frames, where there is a display.
+        frames: To take from the source; 0 for all.
+    """
+
+    name: str
+    bundle: str | None = None
+    runtime: str = "onnx"
+    precision: str = "int8"
+    threads: int = 1
+    camera: str | None = None
+    video: Path | None = None
+    images: Path | None = None
+    synthetic: bool = False
+    save: Path | None = None
+    jsonl: Path | None = None
+    window: bool = True
+    frames: int = 0
+
+    def __post_init__(self) -> None:
+        given = [self.camera is not None, self.video is not None, self.images is not None, self.synthetic]
+        if sum(given) != 1:
+            raise UsageError(
+                f"a demo has one source, got {sum(given)}; choose --camera 0, --video FILE, --images DIR or --synthetic"
+            )
+        if self.frames < 0:
+            raise UsageError(f"--frames must be 0 (all) or more, got {self.frames}")
+
+
+def run_demo(request: DemoRequest, workspace: Workspace, say: Callable[[str], None]) -> Summary:
+    """Run one demo until its source ends or somebody ends it.
+
+    Args:
+        say: Told what a person should know before the frames run, a line each.
+
+    Raises:
+        EdgeKitError: Something of what was asked for is not there, or the run failed.
+    """
+    load_demos()
+    kind = DEMOS.get(request.name)
+    bundle = _bundle(request, kind, workspace)
+    demo = kind.make(bundle)
+    model = Model.load(bundle, runtime=request.runtime, precision=request.precision, threads=request.threads)
+    source = open_source(request)
+    try:
+        sinks = _sinks(request, source, say)
+    except BaseException:
+        source.close()
+        raise
+    meter = Meter()
+    pictures = any(not isinstance(sink, JsonLinesSink) for sink in sinks)
+    stages = stages_of(demo, model, meter if pictures else None)
+    say(f"{kind.name}: {source.name} through {bundle.path.name}, {request.precision} on {request.runtime}")
+    return Pipeline(source, stages, sinks, limit=request.frames, meter=meter).run()
+
+
+def open_source(request: DemoRequest) -> Source:
+    """The one source that was asked for, opened."""
+    if request.camera is not None:
+        return camera(int(request.camera)) if request.camera.lstrip("-").isdecimal() else stream(request.camera)
+    if request.video is not None:
+        return VideoFile(request.video)
+    if request.images is not None:
+        return ImageFolder(request.images)
+    from edge_kit.data.mini.clip import film
+
+    return Made(film, request.frames or SYNTHETIC_FRAMES, name="rendered digits")
+
+
+def stages_of(demo: Demo, model: Model, meter: Meter | None) -> list[Stage]:
+    """The stages between capture and sinks.
+
+    Args:
+        meter: Whose figures are drawn; nothing is drawn without one.
+    """
+
+    def preprocess(frame: Frame) -> None:
+        frame.inputs = demo.prepare(frame.shot.image)
+
+    def inference(frame: Frame) -> None:
+        frame.outputs, frame.model = demo.infer(model.graphs, frame.inputs), model.about
+
+    def postprocess(frame: Frame) -> None:
+        frame.answer = demo.read(frame.outputs)
+
+    stages = [Stage(work.__name__, work) for work in (preprocess, inference, postprocess)]
+    if meter is None:
+        return stages
+
+    def draw(frame: Frame) -> None:
+        frame.shown = enlarged(frame.shot.image)
+        demo.draw(frame.shown, frame.answer)
+        put_lines(frame.shown, speed_lines(meter.now(), frame.model))
+
+    return [*stages, Stage("draw", draw)]
+
+
+def _bundle(request: DemoRequest, kind: DemoKind, workspace: Workspace) -> Bundle:
+    if request.bundle is not None:
+        return find_bundles(workspace, [request.bundle])[0]
+    found = [bundle for bundle in all_bundles(workspace) if bundle.manifest.task == kind.task]
+    if not found:
+        raise UsageError(
+            f"no bundle for {kind.task!r} in {str(workspace.root)!r} yet; make one: edge-kit compress mobilenetv2"
+        )
+    return max(found, key=lambda bundle: (bundle.path / MANIFEST).stat().st_mtime_ns)
+
+
+def _sinks(request: DemoRequest, source: Source, say: Callable[[str], None]) -> Sequence[Sink]:
+    fault = display_fault() if request.window else ""
+    save = request.save
+    if fault and save is None:
+        save = Path(f"{request.name}-{time.strftime('%Y%m%d-%H%M%S')}.mp4")
+    if fault:
+        say(f"{fault}: no window, the picture is saved to {str(save)!r}")
+    sinks: list[Sink] = []
+    if save is not None:
+        sinks.append(VideoSink(save, source.fps))
+    if request.jsonl is not None:
+        sinks.append(JsonLinesSink(request.jsonl))
+    if request.window and not fault:
+        sinks.append(WindowSink(f"edge-kit {request.name}", paced=not source.live))
+    return sinks

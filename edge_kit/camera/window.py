@@ -1,0 +1,56 @@
+"""A window on this machine's screen, where it has one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from edge_kit.camera.frame import Frame
+from edge_kit.camera.opencv import import_cv2
+
+PROBE = "import cv2; cv2.namedWindow('edge-kit'); cv2.waitKey(1); cv2.destroyAllWindows()"
+PROBE_S = 20.0
+END_KEYS = (27, ord("q"))  # Esc
+
+
+def display_fault() -> str:
+    """Why no window can be opened; empty where one can."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "this machine has no display"
+    # Where it cannot connect, the window system of OpenCV's wheels ends the process: let that be another one.
+    try:
+        done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=PROBE_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"the display did not answer in {PROBE_S:g} s"
+    return "" if done.returncode == 0 else "OpenCV cannot open a window here"
+
+
+class WindowSink:
+    """Shows frames until q or Esc is pressed or the window is closed.
+
+    Args:
+        title: Of the window.
+        paced: Show a file at the speed that it was filmed at; it is held back by this sink, and nothing is dropped.
+    """
+
+    def __init__(self, title: str, *, paced: bool) -> None:
+        self.name, self._title, self._paced = "window", title, paced
+        self._cv2 = import_cv2()
+        self._start: float | None = None
+        self._cv2.namedWindow(title, self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO)
+
+    def write(self, frame: Frame) -> bool:
+        if self._start is None:
+            self._start = time.monotonic() - frame.shot.seconds
+            height, width = frame.shown.shape[:2]
+            self._cv2.resizeWindow(self._title, width, height)
+        self._cv2.imshow(self._title, frame.shown)
+        early = self._start + frame.shot.seconds - time.monotonic() if self._paced else 0.0
+        key = self._cv2.waitKey(max(1, int(1000 * early)))
+        return key & 0xFF not in END_KEYS and self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) >= 1
+
+    def close(self) -> None:
+        self._cv2.destroyAllWindows()
+        self._cv2.waitKey(1)  # the window goes away when events are handled
