@@ -67,7 +67,7 @@ class VideoFile:
         self.name, self.unread, self.notes = path.name, 0, list[str]()
         self.fps = sane_fps(self._capture.get(self._cv2.CAP_PROP_FPS))
         self._count = int(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT))
-        self._place = 0
+        self._place, self._seconds = 0, -1 / self.fps
 
     def read(self) -> Shot | None:
         for broken in range(MOST_BROKEN + 1):
@@ -75,7 +75,10 @@ class VideoFile:
             if there:
                 self.unread += broken
                 self._place += broken + 1
-                return Shot(image, (self._place - 1) / self.fps)
+                # A phone films at no fixed rate, so a frame's own time counts; where a file has none, the nominal rate.
+                said = self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000
+                self._seconds = said if said > self._seconds else self._seconds + (broken + 1) / self.fps
+                return Shot(image, self._seconds)
             if self._place + broken >= self._count:
                 break  # as many as the file says it has
         if 0 < self._place < self._count:

@@ -48,7 +48,7 @@ class WindowSink:
             self._cv2.resizeWindow(self._title, width, height)
         self._cv2.imshow(self._title, frame.shown)
         early = self._start + frame.shot.seconds - time.monotonic() if self._paced else 0.0
-        key = self._cv2.waitKey(max(1, int(1000 * early)))
+        key = self._cv2.waitKey(max(1, round(1000 * early)))
         return key & 0xFF not in END_KEYS and self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) >= 1
 
     def close(self) -> None:

@@ -1,0 +1,81 @@
+"""A window, and what is done where there can be none."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edge_kit.camera import window
+from edge_kit.camera.window import WindowSink, display_fault
+from tests.camera.parts import shown
+
+
+class Screen:
+    """The window functions of OpenCV, on no screen."""
+
+    WINDOW_NORMAL = WINDOW_KEEPRATIO = WND_PROP_VISIBLE = 0
+
+    def __init__(self, keys: list[int]) -> None:
+        self.keys, self.waits, self.shown, self.visible = keys, list[int](), list[np.ndarray](), 1.0
+        self.gone = False
+
+    def namedWindow(self, title: str, flags: int) -> None: ...
+    def resizeWindow(self, title: str, width: int, height: int) -> None: ...
+
+    def imshow(self, title: str, image: np.ndarray) -> None:
+        self.shown.append(image)
+
+    def waitKey(self, ms: int) -> int:
+        self.waits.append(ms)
+        return self.keys.pop(0) if self.keys else -1
+
+    def getWindowProperty(self, title: str, which: int) -> float:
+        return self.visible
+
+    def destroyAllWindows(self) -> None:
+        self.gone = True
+
+
+def on(screen: Screen, monkeypatch: pytest.MonkeyPatch, *, paced: bool = False) -> WindowSink:
+    monkeypatch.setattr(window, "import_cv2", lambda: screen)
+    return WindowSink("edge-kit classify", paced=paced)
+
+
+@pytest.mark.parametrize("key", [ord("q"), 27])
+def test_a_key_ends_it(key: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = on(screen := Screen([-1, ord("x"), key]), monkeypatch)
+    frames = [shown(number, number / 25) for number in range(3)]
+    assert [sink.write(frame) for frame in frames] == [True, True, False]
+    assert all(image is frame.shown for image, frame in zip(screen.shown, frames, strict=True))
+    sink.close()
+    assert screen.gone
+
+
+def test_closing_it_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = on(screen := Screen([]), monkeypatch)
+    assert sink.write(shown(0, 0.0))
+    screen.visible = 0.0
+    assert not sink.write(shown(1, 0.04))
+
+
+def test_a_file_is_shown_at_the_speed_that_it_was_filmed_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "time", SimpleNamespace(monotonic=lambda: 50.0))
+    paced, free = (on(screen := Screen([]), monkeypatch, paced=paced) or screen for paced in (True, False))
+    for sink in (paced, free):
+        for number in range(3):
+            sink.write(shown(number, 7 + number / 25))
+    assert paced._cv2.waits == [1, 40, 80]  # no time passes in this test
+    assert free._cv2.waits == [1, 1, 1]
+
+
+def test_a_machine_without_a_display_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert display_fault() == "this machine has no display"
+
+
+def test_a_display_that_is_not_there_does_not_take_the_process_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV's Qt aborts where it cannot connect; this is the real one."""
+    monkeypatch.setenv("DISPLAY", ":93")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert display_fault() == "OpenCV cannot open a window here"
