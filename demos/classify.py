@@ -41,6 +41,9 @@ class Classify:
     def draw(self, image: Image, answer: Answer) -> None:
         put_lines(image, [f"{one['label']}  {one['share']:.0%}" for one in answer["top"][:DRAWN]], bottom=True)
 
+    def same(self, first: Answer, second: Answer) -> bool:
+        return bool(first["top"][0]["class"] == second["top"][0]["class"])
+
     def label(self, place: int) -> str:
         """The name of a class, or its number where the bundle names none."""
         return self.labels[place] if place < len(self.labels) else f"class {place}"

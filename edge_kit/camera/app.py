@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_kit.camera.demo import DEMOS, Demo, DemoKind, load_demos
-from edge_kit.camera.frame import Frame, Stage
+from edge_kit.camera.demo import DEMOS, DemoKind, load_demos
+from edge_kit.camera.lineup import Lineup
 from edge_kit.camera.live import camera, stream
 from edge_kit.camera.meter import Meter, Summary
 from edge_kit.camera.model import Model
-from edge_kit.camera.overlay import enlarged, put_lines, speed_lines
 from edge_kit.camera.pipeline import Pipeline
 from edge_kit.camera.sinks import JsonLinesSink, Sink, VideoSink
 from edge_kit.camera.sources import ImageFolder, Made, Source, VideoFile
+from edge_kit.camera.stages import stages_of
 from edge_kit.camera.window import WindowSink, display_fault
 from edge_kit.core.bundle import MANIFEST, Bundle
 from edge_kit.core.errors import UsageError
@@ -38,6 +38,7 @@ class DemoRequest:
         jsonl: File to write a line a frame to.
         window: Whether to show frames, where there is a display.
         frames: To take from the source; 0 for all.
+        compare: Also run the other precision on every frame, and count where they differ.
     """
 
     name: str
@@ -53,6 +54,7 @@ class DemoRequest:
     jsonl: Path | None = None
     window: bool = True
     frames: int = 0
+    compare: bool = False
 
     def __post_init__(self) -> None:
         given = [self.camera is not None, self.video is not None, self.images is not None, self.synthetic]
@@ -77,7 +79,10 @@ def run_demo(request: DemoRequest, workspace: Workspace, say: Callable[[str], No
     kind = DEMOS.get(request.name)
     bundle = _bundle(request, kind, workspace)
     demo = kind.make(bundle)
-    model = Model.load(bundle, runtime=request.runtime, precision=request.precision, threads=request.threads)
+    lineup = Lineup(
+        lambda runtime, precision: Model.load(bundle, runtime=runtime, precision=precision, threads=request.threads)
+    )
+    lineup.choose(request.runtime, request.precision, compare=request.compare)
     source = open_source(request)
     try:
         sinks = _sinks(request, source, say)
@@ -86,9 +91,10 @@ def run_demo(request: DemoRequest, workspace: Workspace, say: Callable[[str], No
         raise
     meter = Meter()
     pictures = any(not isinstance(sink, JsonLinesSink) for sink in sinks)
-    stages = stages_of(demo, model, meter if pictures else None)
+    stages = stages_of(demo, lineup, meter if pictures else None)
     say(f"{kind.name}: {source.name} through {bundle.path.name}, {request.precision} on {request.runtime}")
-    return Pipeline(source, stages, sinks, limit=request.frames, meter=meter).run()
+    summary = Pipeline(source, stages, sinks, limit=request.frames, meter=meter).run()
+    return replace(summary, notes=(*summary.notes, *lineup.notes()))
 
 
 def open_source(request: DemoRequest) -> Source:
@@ -102,34 +108,6 @@ def open_source(request: DemoRequest) -> Source:
     from edge_kit.data.mini.clip import film
 
     return Made(film, request.frames or SYNTHETIC_FRAMES, name="rendered digits")
-
-
-def stages_of(demo: Demo, model: Model, meter: Meter | None) -> list[Stage]:
-    """The stages between capture and sinks.
-
-    Args:
-        meter: Whose figures are drawn; nothing is drawn without one.
-    """
-
-    def preprocess(frame: Frame) -> None:
-        frame.inputs = demo.prepare(frame.shot.image)
-
-    def inference(frame: Frame) -> None:
-        frame.outputs, frame.model = demo.infer(model.graphs, frame.inputs), model.about
-
-    def postprocess(frame: Frame) -> None:
-        frame.answer = demo.read(frame.outputs)
-
-    stages = [Stage(work.__name__, work) for work in (preprocess, inference, postprocess)]
-    if meter is None:
-        return stages
-
-    def draw(frame: Frame) -> None:
-        frame.shown = enlarged(frame.shot.image)
-        demo.draw(frame.shown, frame.answer)
-        put_lines(frame.shown, speed_lines(meter.now(), frame.model))
-
-    return [*stages, Stage("draw", draw)]
 
 
 def _bundle(request: DemoRequest, kind: DemoKind, workspace: Workspace) -> Bundle:

@@ -42,6 +42,10 @@ class Demo(Protocol):
         """Draw the answer on a picture, in place."""
         ...
 
+    def same(self, first: Answer, second: Answer) -> bool:
+        """Whether two models say the same of a frame."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class DemoKind:

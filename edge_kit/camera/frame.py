@@ -33,6 +33,23 @@ class Shot:
 
 
 @dataclass(slots=True)
+class Run:
+    """What one model made of a frame.
+
+    Attributes:
+        model: What it is: `runtime`, `precision`, as JSON holds it.
+        outputs: Of its network.
+        ms: That it took.
+        answer: What the outputs say; set by `postprocess`.
+    """
+
+    model: Mapping[str, str]
+    outputs: Tensors
+    ms: float
+    answer: Answer = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Frame:
     """One frame; each stage adds to it.
 
@@ -42,9 +59,7 @@ class Frame:
         captured: When, in seconds of the pipeline's clock.
         ms: What each stage took, by its name.
         inputs: Of the network, set by `preprocess`.
-        outputs: Of the network, set by `inference`.
-        model: What ran it: `runtime`, `precision` and so on, as JSON holds it; set by `inference`.
-        answer: Set by `postprocess`.
+        runs: Of the model that was chosen, and behind it of the one it is held against; set by `inference`.
         shown: The picture with what is drawn on it, (H, W, 3) uint8, BGR; set by `draw`.
     """
 
@@ -53,9 +68,7 @@ class Frame:
     captured: float
     ms: dict[str, float] = field(default_factory=dict)
     inputs: Tensors = field(default_factory=dict)
-    outputs: Tensors = field(default_factory=dict)
-    model: Mapping[str, str] = field(default_factory=dict)
-    answer: Answer = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
     shown: Image = field(default_factory=lambda: EMPTY)
 
 

@@ -144,7 +144,10 @@ def as_document(frame: Frame) -> dict[str, Any]:
     if frame.shot.name:
         document["name"] = frame.shot.name
     ms = {name: round(value, 3) for name, value in frame.ms.items()}
-    return {**document, **frame.model, "answer": frame.answer, "ms": ms}
+    for place, run in zip(("", "against"), frame.runs, strict=False):
+        told = {**run.model, "answer": run.answer}
+        document.update({place: {**told, "inference_ms": round(run.ms, 3)}} if place else told)
+    return {**document, "ms": ms}
 
 
 def fit(image: Image, size: tuple[int, int]) -> Image:

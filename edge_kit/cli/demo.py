@@ -26,6 +26,7 @@ def demo(
     jsonl: Annotated[Path | None, typer.Option(help="Write every frame's answer, one JSON document a line.")] = None,
     window: Annotated[bool, typer.Option("--window/--no-window", help="Show it, where there is a display.")] = True,
     frames: Annotated[int, typer.Option(help="Stop after so many.", show_default="all")] = 0,
+    compare: Annotated[bool, typer.Option("--compare", help="Run both precisions, count where they differ.")] = False,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -36,7 +37,7 @@ def demo(
 
     request = DemoRequest(
         name, bundle, runtime, "int8" if int8 else "fp32", threads,
-        camera, video, images, synthetic, save, jsonl, window, frames,
+        camera, video, images, synthetic, save, jsonl, window, frames, compare,
     )  # fmt: skip
     summary = run_demo(request, Workspace.open(workspace), lambda line: typer.echo(line, err=True))
     print_json(summary.as_dict()) if json else print_summary(summary)

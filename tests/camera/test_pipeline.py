@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_kit.camera.frame import EMPTY, Frame, Stage
+from edge_kit.camera.frame import EMPTY, Frame, Run, Stage
 from edge_kit.camera.pipeline import MOST_EMPTY, Pipeline
 from edge_kit.camera.sources import Made
 from edge_kit.core.errors import BadData, EdgeKitError
@@ -56,11 +56,11 @@ def test_what_a_stage_is_given_is_what_the_one_before_it_made() -> None:
         frame.inputs = {"image": frame.shot.image.astype(np.float32)}
 
     def infer(frame: Frame) -> None:
-        frame.outputs = {"mean": frame.inputs["image"].mean(keepdims=True)}
+        frame.runs = [Run({}, {"mean": frame.inputs["image"].mean(keepdims=True)}, 0.0)]
 
     sink = Collect()
     Pipeline(Script(pictures(20)), [Stage("preprocess", prepare), Stage("inference", infer)], [sink]).run()
-    assert [float(frame.outputs["mean"].item()) for frame in sink.frames] == [20.0 + 3 * i for i in range(20)]
+    assert [float(frame.runs[0].outputs["mean"].item()) for frame in sink.frames] == [20.0 + 3 * i for i in range(20)]
 
 
 def test_a_live_source_drops_its_oldest_in_front_of_the_work_and_what_is_run_is_fresh() -> None:
@@ -143,7 +143,7 @@ def test_twenty_thousand_frames_keep_order_memory_and_latency() -> None:
 
     def infer(frame: Frame) -> None:
         time.sleep(0.0004)  # the slowest by far, so that no other load of this machine decides which one that is
-        frame.outputs = {"mean": frame.inputs["image"].mean(axis=(1, 2))}
+        frame.runs = [Run({}, {"mean": frame.inputs["image"].mean(axis=(1, 2))}, 0.0)]
 
     watch = Watch()
     stages = [Stage("preprocess", prepare), Stage("inference", infer)]

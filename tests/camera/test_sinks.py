@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_kit.camera.frame import Run
 from edge_kit.camera.sinks import JsonLinesSink, VideoSink, fit
 from edge_kit.core.errors import BadData, EdgeKitError, UsageError
 from tests.camera.parts import picture, read_video, shown
@@ -102,7 +103,7 @@ from edge_kit.core.errors import EdgeKitError
 from tests.camera.parts import shown
 import numpy as np
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 path = Path(sys.argv[1])
 sink = VideoSink(path, 25.0) if path.suffix == ".avi" else JsonLinesSink(path)
 rng = np.random.default_rng(0)
@@ -119,7 +120,7 @@ except EdgeKitError as error:
 
 
 def limited(path: Path) -> str:
-    """What a sink says where no file may grow beyond 20,000 bytes, as on a full disk."""
+    """What a sink says where no file may grow beyond 10,000 bytes, as on a full disk."""
     done = subprocess.run([sys.executable, "-c", LIMITED, str(path)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -148,7 +149,8 @@ def test_a_device_that_takes_nothing_is_one_line() -> None:
 def test_a_line_says_what_ran_and_what_it_took(tmp_path: Path) -> None:
     sink = JsonLinesSink(tmp_path / "a.jsonl")
     frame = shown(3, 0.12)
-    frame.model, frame.answer = {"runtime": "onnx", "precision": "int8"}, {"top": [{"class": 1, "share": 0.5}]}
+    answer = {"top": [{"class": 1, "share": 0.5}]}
+    frame.runs = [Run({"runtime": "onnx", "precision": "int8"}, {}, 1.0, answer)]
     frame.ms["inference"] = 1.23456
     sink.write(frame)
     assert json.loads((tmp_path / "a.jsonl").read_text()) == {  # before it is closed: it can be followed

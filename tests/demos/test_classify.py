@@ -105,6 +105,23 @@ def test_the_saved_video_plays_shows_every_frame_and_has_its_answer_on_it(
     assert not differs[130:280, 220:].any(), "the middle of the picture is as it was"
 
 
+def test_both_precisions_side_by_side_are_those_of_offline_scoring_and_their_differences_are_counted(
+    floats: Path, video: Path, tmp_path: Path
+) -> None:
+    request = DemoRequest(
+        "classify", str(floats), video=video, window=False, compare=True,
+        save=tmp_path / "out.mp4", jsonl=tmp_path / "out.jsonl",
+    )  # fmt: skip
+    summary = run_demo(request, Workspace.open(tmp_path), lambda line: None)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    ours = [[one["answer"]["top"][0]["class"] for one in (line, line["against"])] for line in lines]
+    int8, fp32 = (offline(floats, video, "onnx", precision) for precision in ("int8", "fp32"))
+    assert ours == [[int(a.argmax()), int(b.argmax())] for a, b in zip(int8, fp32, strict=True)]
+    differing = sum(first != second for first, second in ours)
+    assert summary.notes == (f"int8 and fp32 differ on {differing} of {FRAMES} frames",)
+    assert read_video(tmp_path / "out.mp4")[0].shape == (360, 720, 3)
+
+
 def test_a_folder_of_pictures_of_many_sizes_is_run_and_a_broken_one_left_out(floats: Path, tmp_path: Path) -> None:
     (tmp_path / "shots").mkdir()
     for number, (height, width) in enumerate([(240, 240), (64, 200), (300, 31)]):
