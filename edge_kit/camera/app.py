@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_kit.camera.demo import DEMOS, DemoKind, load_demos
 from edge_kit.camera.lineup import Lineup
@@ -16,13 +17,18 @@ from edge_kit.camera.pipeline import Pipeline
 from edge_kit.camera.sinks import JsonLinesSink, Sink, VideoSink
 from edge_kit.camera.sources import ImageFolder, Made, Source, VideoFile
 from edge_kit.camera.stages import stages_of
+from edge_kit.camera.web.browser import BrowserSource
 from edge_kit.camera.window import WindowSink, display_fault
 from edge_kit.core.bundle import MANIFEST, Bundle
-from edge_kit.core.errors import UsageError
+from edge_kit.core.errors import MissingDependency, UsageError
 from edge_kit.core.workspace import Workspace
 from edge_kit.pipeline.bundles import all_bundles, find_bundles
 
+if TYPE_CHECKING:
+    from edge_kit.camera.web.server import WebServer
+
 SYNTHETIC_FRAMES = 300
+BROWSER = "browser"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +38,14 @@ class DemoRequest:
     Attributes:
         name: Of the demo.
         bundle: A folder or a name in the workspace; none for the one made last for the demo's task.
-        camera: Index, or the address of a stream.
+        camera: Index, the address of a stream, or `browser` for that of whoever looks at the page.
         synthetic: Digits on photographs, rendered; no file and no camera is needed.
         save: Video to write.
         jsonl: File to write a line a frame to.
         window: Whether to show frames, where there is a display.
         frames: To take from the source; 0 for all.
         compare: Also run the other precision on every frame, and count where they differ.
+        web: Serve a page with the live picture on `host` and `port`, instead of a window.
     """
 
     name: str
@@ -55,6 +62,9 @@ class DemoRequest:
     window: bool = True
     frames: int = 0
     compare: bool = False
+    web: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8000
 
     def __post_init__(self) -> None:
         given = [self.camera is not None, self.video is not None, self.images is not None, self.synthetic]
@@ -62,6 +72,8 @@ class DemoRequest:
             raise UsageError(
                 f"a demo has one source, got {sum(given)}; choose --camera 0, --video FILE, --images DIR or --synthetic"
             )
+        if self.camera == BROWSER and not self.web:
+            raise UsageError(f"--camera {BROWSER} is the camera of whoever looks at the page; add --web")
         if self.frames < 0:
             raise UsageError(f"--frames must be 0 (all) or more, got {self.frames}")
 
@@ -84,21 +96,30 @@ def run_demo(request: DemoRequest, workspace: Workspace, say: Callable[[str], No
     )
     lineup.choose(request.runtime, request.precision, compare=request.compare)
     source = open_source(request)
+    meter = Meter()
     try:
         sinks = _sinks(request, source, say)
+        page = _page(request, source, meter, lineup, sinks) if request.web else None
     except BaseException:
         source.close()
         raise
-    meter = Meter()
     pictures = any(not isinstance(sink, JsonLinesSink) for sink in sinks)
     stages = stages_of(demo, lineup, meter if pictures else None)
     say(f"{kind.name}: {source.name} through {bundle.path.name}, {request.precision} on {request.runtime}")
-    summary = Pipeline(source, stages, sinks, limit=request.frames, meter=meter).run()
+    if page:
+        say(f"page: {page.address}")
+    try:
+        summary = Pipeline(source, stages, sinks, limit=request.frames, meter=meter).run()
+    finally:
+        if page:
+            page.stop()
     return replace(summary, notes=(*summary.notes, *lineup.notes()))
 
 
 def open_source(request: DemoRequest) -> Source:
     """The one source that was asked for, opened."""
+    if request.camera == BROWSER:
+        return BrowserSource()
     if request.camera is not None:
         return camera(int(request.camera)) if request.camera.lstrip("-").isdecimal() else stream(request.camera)
     if request.video is not None:
@@ -121,8 +142,24 @@ def _bundle(request: DemoRequest, kind: DemoKind, workspace: Workspace) -> Bundl
     return max(found, key=lambda bundle: (bundle.path / MANIFEST).stat().st_mtime_ns)
 
 
-def _sinks(request: DemoRequest, source: Source, say: Callable[[str], None]) -> Sequence[Sink]:
-    fault = display_fault() if request.window else ""
+def _page(request: DemoRequest, source: Source, meter: Meter, lineup: Lineup, sinks: list[Sink]) -> WebServer:
+    """Serve a page that shows what a further sink is given."""
+    try:
+        from edge_kit.camera.web.hub import Hub
+        from edge_kit.camera.web.server import WebServer
+    except ModuleNotFoundError as fault:
+        raise MissingDependency("--web", str(fault.name), "web") from None
+    hub = Hub(meter, lineup, paced=not source.live)
+    browser = source if isinstance(source, BrowserSource) else None
+    page = WebServer(hub, lineup, request.host, request.port, browser)
+    page.start()
+    sinks.append(hub)
+    return page
+
+
+def _sinks(request: DemoRequest, source: Source, say: Callable[[str], None]) -> list[Sink]:
+    window = request.window and not request.web
+    fault = display_fault() if window else ""
     save = request.save
     if fault and save is None:
         save = Path(f"{request.name}-{time.strftime('%Y%m%d-%H%M%S')}.mp4")
@@ -133,6 +170,6 @@ def _sinks(request: DemoRequest, source: Source, say: Callable[[str], None]) -> 
         sinks.append(VideoSink(save, source.fps))
     if request.jsonl is not None:
         sinks.append(JsonLinesSink(request.jsonl))
-    if request.window and not fault:
+    if window and not fault:
         sinks.append(WindowSink(f"edge-kit {request.name}", paced=not source.live))
     return sinks

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from edge_kit.camera.demo import Demo
 from edge_kit.camera.frame import Run
 from edge_kit.camera.model import Model
+from edge_kit.core.errors import unknown_name
 from edge_kit.core.tensors import Tensors
 
 OTHER = {"int8": "fp32", "fp32": "int8"}
@@ -34,11 +35,18 @@ class Lineup:
         Raises:
             EdgeKitError: It cannot be loaded; those that ran go on.
         """
+        if precision not in OTHER:
+            raise unknown_name("precision", precision, OTHER)
         with self._changing:
             wanted = [precision, OTHER[precision]] if compare else [precision]
             models = tuple(self._model(runtime, one) for one in wanted)
             with self._counting:
                 self._models, self._frames, self._differing = models, 0, 0
+
+    def chosen(self) -> dict[str, object]:
+        """What `choose` was last given."""
+        models = self._models
+        return {**models[0].about, "compare": len(models) == 2}
 
     def run(self, demo: Demo, inputs: Tensors) -> list[Run]:
         """Run a frame through all of them, one after the other."""
