@@ -27,7 +27,7 @@ from edge_kit.pipeline.bundles import all_bundles, find_bundles
 if TYPE_CHECKING:
     from edge_kit.camera.web.server import WebServer
 
-SYNTHETIC_FRAMES = 300
+SYNTHETIC_FRAMES = 300  # a page goes on until somebody ends it
 BROWSER = "browser"
 
 
@@ -106,10 +106,11 @@ def run_demo(request: DemoRequest, workspace: Workspace, say: Callable[[str], No
     pictures = any(not isinstance(sink, JsonLinesSink) for sink in sinks)
     stages = stages_of(demo, lineup, meter if pictures else None)
     say(f"{kind.name}: {source.name} through {bundle.path.name}, {request.precision} on {request.runtime}")
+    watched = page is not None or any(isinstance(sink, WindowSink) for sink in sinks)
     if page:
         say(f"page: {page.address}")
     try:
-        summary = Pipeline(source, stages, sinks, limit=request.frames, meter=meter).run()
+        summary = Pipeline(source, stages, sinks, limit=request.frames, paced=watched, meter=meter).run()
     finally:
         if page:
             page.stop()
@@ -128,7 +129,7 @@ def open_source(request: DemoRequest) -> Source:
         return ImageFolder(request.images)
     from edge_kit.data.mini.clip import film
 
-    return Made(film, request.frames or SYNTHETIC_FRAMES, name="rendered digits")
+    return Made(film, request.frames or (0 if request.web else SYNTHETIC_FRAMES), name="rendered digits")
 
 
 def _bundle(request: DemoRequest, kind: DemoKind, workspace: Workspace) -> Bundle:
@@ -149,7 +150,7 @@ def _page(request: DemoRequest, source: Source, meter: Meter, lineup: Lineup, si
         from edge_kit.camera.web.server import WebServer
     except ModuleNotFoundError as fault:
         raise MissingDependency("--web", str(fault.name), "web") from None
-    hub = Hub(meter, lineup, paced=not source.live)
+    hub = Hub(meter, lineup)
     browser = source if isinstance(source, BrowserSource) else None
     page = WebServer(hub, lineup, request.host, request.port, browser)
     page.start()
@@ -171,5 +172,5 @@ def _sinks(request: DemoRequest, source: Source, say: Callable[[str], None]) -> 
     if request.jsonl is not None:
         sinks.append(JsonLinesSink(request.jsonl))
     if window and not fault:
-        sinks.append(WindowSink(f"edge-kit {request.name}", paced=not source.live))
+        sinks.append(WindowSink(f"edge-kit {request.name}"))
     return sinks

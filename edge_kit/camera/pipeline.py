@@ -36,6 +36,7 @@ class Pipeline:
         stages: In order; each gets a thread.
         sinks: Called in order by the thread that calls `run`, since windows belong to the main thread; closed likewise.
         limit: Frames to capture; 0 for all.
+        paced: Take a file at the speed that it was filmed at, for somebody to look at.
         meter: Told of every frame that is done.
     """
 
@@ -46,15 +47,18 @@ class Pipeline:
         sinks: Sequence[Sink],
         *,
         limit: int = 0,
+        paced: bool = False,
         meter: Meter | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.meter = meter or Meter()
-        self._source, self._stages, self._sinks, self._limit, self._clock = source, stages, sinks, limit, clock
+        self._source, self._stages, self._sinks, self._clock = source, stages, sinks, clock
+        self._limit, self._paced = limit, paced and not source.live
         room = 1 if source.live else ROOM
         first: Link[Frame] = Link(room, drop_oldest=source.live)
         self._links = [first, *(Link[Frame](room) for _ in stages)]
         self._empty = 0
+        self._began: float | None = None
         self._ended = "source ended"
         self._stop = False
         self._faults: list[EdgeKitError] = []
@@ -110,7 +114,8 @@ class Pipeline:
                 if not is_picture(shot.image):
                     self._empty, empty = self._empty + 1, empty + 1
                     continue
-                now, empty = self._clock(), 0
+                empty = 0
+                now = self._wait_for(shot.seconds)
                 if not link.put(Frame(index, shot, now, {"capture": 1000 * (now - began)})):
                     break
                 index += 1
@@ -122,6 +127,15 @@ class Pipeline:
         except Exception as fault:
             self._fail("capture", index, fault)
         link.close()
+
+    def _wait_for(self, seconds: float) -> float:
+        """Until a frame of that time in its file is due; gives the clock's time."""
+        now = self._clock()
+        self._began = now - seconds if self._began is None else self._began
+        while self._paced and not self._stop and (early := self._began + seconds - now) > 0:
+            time.sleep(min(early, POLL_S))
+            now = self._clock()
+        return now
 
     def _work(self, stage: Stage, taken: Link[Frame], given: Link[Frame]) -> None:
         """What comes in before it fails still goes out behind it; who is before it is told to stop."""

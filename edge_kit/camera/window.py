@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 from edge_kit.camera.frame import Frame
 from edge_kit.camera.opencv import import_cv2
@@ -32,23 +31,20 @@ class WindowSink:
 
     Args:
         title: Of the window.
-        paced: Show a file at the speed that it was filmed at; it is held back by this sink, and nothing is dropped.
     """
 
-    def __init__(self, title: str, *, paced: bool) -> None:
-        self.name, self._title, self._paced = "window", title, paced
+    def __init__(self, title: str) -> None:
+        self.name, self._title, self._sized = "window", title, False
         self._cv2 = import_cv2()
-        self._start: float | None = None
         self._cv2.namedWindow(title, self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO)
 
     def write(self, frame: Frame) -> bool:
-        if self._start is None:
-            self._start = time.monotonic() - frame.shot.seconds
+        if not self._sized:
+            self._sized = True
             height, width = frame.shown.shape[:2]
             self._cv2.resizeWindow(self._title, width, height)
         self._cv2.imshow(self._title, frame.shown)
-        early = self._start + frame.shot.seconds - time.monotonic() if self._paced else 0.0
-        key = self._cv2.waitKey(max(1, round(1000 * early)))
+        key = self._cv2.waitKey(1)
         return key & 0xFF not in END_KEYS and self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) >= 1
 
     def close(self) -> None:

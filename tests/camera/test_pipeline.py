@@ -272,6 +272,24 @@ def test_a_source_that_gives_nothing_is_one_line_with_its_reason() -> None:
         Pipeline(source, [], [Collect()]).run()
 
 
+def test_a_file_that_is_watched_runs_at_the_speed_that_it_was_filmed_at_and_nothing_is_dropped() -> None:
+    sink = Collect()
+    summary = Pipeline(Made(picture, 25, fps=50.0), [sleeping("inference", 1)], [sink], paced=True).run()
+    assert sink.places == list(range(25))
+    assert 24 / 50 <= summary.seconds < 3 * 24 / 50
+    assert summary.ms["sink"] < 5, "waiting is no work"
+
+
+def test_a_file_that_is_watched_does_not_keep_the_run_from_ending() -> None:
+    pipeline = Pipeline(Made(picture, 3, fps=0.01), [], [Collect()], paced=True)
+    timer = threading.Timer(0.2, pipeline.stop)
+    timer.start()
+    began = time.monotonic()
+    assert pipeline.run().ended == "interrupted"
+    assert time.monotonic() - began < 5
+    timer.join()
+
+
 def test_a_limit_captures_so_many_and_all_of_them_come_out() -> None:
     source, sink = Script(lambda n: picture(n)), Collect()
     summary = Pipeline(source, [sleeping("inference", 1)], [sink], limit=25).run()

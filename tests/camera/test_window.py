@@ -1,7 +1,5 @@
 """A window, and what is done where there can be none."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -36,9 +34,9 @@ class Screen:
         self.gone = True
 
 
-def on(screen: Screen, monkeypatch: pytest.MonkeyPatch, *, paced: bool = False) -> WindowSink:
+def on(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> WindowSink:
     monkeypatch.setattr(window, "import_cv2", lambda: screen)
-    return WindowSink("edge-kit classify", paced=paced)
+    return WindowSink("edge-kit classify")
 
 
 @pytest.mark.parametrize("key", [ord("q"), 27])
@@ -56,16 +54,6 @@ def test_closing_it_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sink.write(shown(0, 0.0))
     screen.visible = 0.0
     assert not sink.write(shown(1, 0.04))
-
-
-def test_a_file_is_shown_at_the_speed_that_it_was_filmed_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "time", SimpleNamespace(monotonic=lambda: 50.0))
-    paced, free = (on(screen := Screen([]), monkeypatch, paced=paced) or screen for paced in (True, False))
-    for sink in (paced, free):
-        for number in range(3):
-            sink.write(shown(number, 7 + number / 25))
-    assert paced._cv2.waits == [1, 40, 80]  # no time passes in this test
-    assert free._cv2.waits == [1, 1, 1]
 
 
 def test_a_machine_without_a_display_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

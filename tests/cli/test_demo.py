@@ -5,6 +5,7 @@ import signal
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.camera.parts import read_video, write_video
@@ -75,6 +76,8 @@ def test_interrupted_it_ends_with_files_that_are_whole(number: signal.Signals, t
         (("classify", "--synthetic", "--runtime", "onx"), 2, "unknown runtime 'onx'; did you mean 'onnx'?"),
         (("classify", "--synthetic", "--bundle", "toynt"), 2, "unknown bundle 'toynt'"),
         (("classify", "--synthetic", "--save", "x.gif"), 2, "a video is saved as .mp4"),
+        (("classify", "--camera", "browser"), 2, "is the camera of whoever looks at the page; add --web"),
+        (("classify", "--synthetic", "--web", "--host", "203.0.113.1"), 1, "cannot listen on 203.0.113.1 port 8000"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments: tuple[str, ...], code: int, says: str, toy: Cli) -> None:
@@ -82,6 +85,31 @@ def test_what_is_wrong_is_one_line(arguments: tuple[str, ...], code: int, says: 
     assert done.code == code
     assert done.is_one_line(), done.err
     assert says in done.err
+
+
+def test_the_page_is_served_while_frames_run_and_ctrl_c_ends_both(toy: Cli) -> None:
+    process = toy.start("demo", "classify", "--synthetic", "--frames", "1000000", "--web", "--port", "0")
+    assert process.stderr is not None
+    address = next(line.split()[1] for line in process.stderr if line.startswith("page: "))
+    assert "<title>edge-kit demo</title>" in httpx.get(address).text
+    chosen = httpx.post(f"{address}choose", json={"runtime": "onnx", "precision": "fp32", "compare": True}).json()
+    assert chosen == {"runtime": "onnx", "precision": "fp32", "compare": True}
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    printed, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "note: fp32 and int8 differ on" in printed
+    assert "Traceback" not in err
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(address)
+
+
+def test_without_the_packages_of_the_page_it_is_one_line(toy: Cli, tmp_path: Path) -> None:
+    (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError('no', name='uvicorn')\n")
+    path = f"{tmp_path}:{toy.env['PYTHONPATH']}"
+    done = toy("demo", "classify", "--synthetic", "--web", PYTHONPATH=path)
+    assert done.code == 1
+    assert done.err == "edge-kit: --web needs the uvicorn package: pip install 'edge-kit[web]'\n"
 
 
 PLUGIN = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from edge_kit.core.images import Image
 MOST_CLIENTS = 32
 JPEG_QUALITY = 80
 WIDEST = 1280  # pixels of a picture that is sent: a page shows no more, and encoding takes its time
-LONGEST_PAUSE_S = 0.5  # so that Ctrl-C is heard while a file is shown at its own speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +64,6 @@ class Client:
 class Hub:
     """A sink that browsers read from.
 
-    Args:
-        paced: Show a file at the speed that it was filmed at.
-
     Attributes:
         latest: The newest picture; none is made while nobody watches.
         ended: No more come.
@@ -76,17 +71,15 @@ class Hub:
 
     name = "browser"
 
-    def __init__(self, meter: Meter, lineup: Lineup, *, paced: bool, most_clients: int = MOST_CLIENTS) -> None:
+    def __init__(self, meter: Meter, lineup: Lineup, *, most_clients: int = MOST_CLIENTS) -> None:
         self.latest: Picture | None = None
         self.ended = False
-        self._meter, self._lineup, self._paced, self._most = meter, lineup, paced, most_clients
+        self._meter, self._lineup, self._most = meter, lineup, most_clients
         self._cv2 = import_cv2()
         self._clients: set[Client] = set()
         self._lock = threading.Lock()
-        self._start: float | None = None
 
     def write(self, frame: Frame) -> bool:
-        self._pace(frame)
         with self._lock:
             clients = list(self._clients)
         if clients:
@@ -120,13 +113,6 @@ class Hub:
         """How many browsers there are."""
         with self._lock:
             return len(self._clients)
-
-    def _pace(self, frame: Frame) -> None:
-        now = time.monotonic()
-        if self._start is None:
-            self._start = now - frame.shot.seconds
-        if self._paced:
-            time.sleep(min(LONGEST_PAUSE_S, max(0.0, self._start + frame.shot.seconds - now)))
 
     def _encode(self, image: Image) -> bytes:
         height, width = image.shape[:2]

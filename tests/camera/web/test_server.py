@@ -92,7 +92,7 @@ def running(source: Source | None = None, host: str = "127.0.0.1", most_clients:
     source = source or Script(endless, live=True)
     meter, lineup = Meter(), Lineup(load)
     lineup.choose("onnx", "int8", compare=False)
-    hub = Hub(meter, lineup, paced=False, most_clients=most_clients)
+    hub = Hub(meter, lineup, most_clients=most_clients)
     server = WebServer(hub, lineup, host, 0, source if isinstance(source, BrowserSource) else None)
     server.start()
     site = Site(server, Pipeline(source, stages_of(Mean(), lineup, meter), [hub], meter=meter), hub)
