@@ -45,7 +45,14 @@ class WindowSink:
             self._cv2.resizeWindow(self._title, width, height)
         self._cv2.imshow(self._title, frame.shown)
         key = self._cv2.waitKey(1)
-        return key & 0xFF not in END_KEYS and self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) >= 1
+        return key & 0xFF not in END_KEYS and self._is_open()
+
+    def _is_open(self) -> bool:
+        try:
+            visible = self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE)
+        except self._cv2.error:  # Qt, once its last window is closed
+            return False
+        return bool(visible >= 1)
 
     def close(self) -> None:
         self._cv2.destroyAllWindows()

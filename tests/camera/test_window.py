@@ -11,10 +11,12 @@ from tests.camera.parts import shown
 class Screen:
     """The window functions of OpenCV, on no screen."""
 
+    error = RuntimeError
     WINDOW_NORMAL = WINDOW_KEEPRATIO = WND_PROP_VISIBLE = 0
 
     def __init__(self, keys: list[int]) -> None:
-        self.keys, self.waits, self.shown, self.visible = keys, list[int](), list[np.ndarray](), 1.0
+        self.keys, self.shown = keys, list[np.ndarray]()
+        self.visible: float | None = 1.0
         self.gone = False
 
     def namedWindow(self, title: str, flags: int) -> None: ...
@@ -24,10 +26,11 @@ class Screen:
         self.shown.append(image)
 
     def waitKey(self, ms: int) -> int:
-        self.waits.append(ms)
         return self.keys.pop(0) if self.keys else -1
 
     def getWindowProperty(self, title: str, which: int) -> float:
+        if self.visible is None:
+            raise self.error("NULL guiReceiver (please create a window)")
         return self.visible
 
     def destroyAllWindows(self) -> None:
@@ -49,10 +52,11 @@ def test_a_key_ends_it(key: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert screen.gone
 
 
-def test_closing_it_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("visible", [0.0, -1.0, None], ids=["GTK", "no such window", "Qt, which raises"])
+def test_closing_it_ends_it(visible: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = on(screen := Screen([]), monkeypatch)
     assert sink.write(shown(0, 0.0))
-    screen.visible = 0.0
+    screen.visible = visible
     assert not sink.write(shown(1, 0.04))
 
 
