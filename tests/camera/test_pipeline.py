@@ -159,10 +159,10 @@ def test_twenty_thousand_frames_keep_order_memory_and_latency() -> None:
     parts = (slice(2000, 6000), slice(-4000, None))
     start, end = (float(np.median(latency[part])) for part in parts)
     print(f"captured to done, p50: {1000 * start:.3f} ms at the start, {1000 * end:.3f} ms at the end")
-    # Whatever else this machine does, a frame passes the same number of others on its way: latency in frame times.
-    passed = [float(np.median(latency[part]) / np.median(np.diff(done[part]))) for part in parts]
-    assert passed[1] < 1.5 * passed[0], passed
-    assert max(under_way) <= 3 * ROOM + 4  # the links, a frame in each stage, in the sink and in capture's hand
+    # Other load of this machine moves milliseconds, but not this: how many frames pass while one is on its way.
+    most = 3 * ROOM + 4  # the links, a frame in each stage, in the sink and in capture's hand
+    assert max(under_way) <= most
+    assert all(np.mean(latency[part]) / np.mean(np.diff(done[part])) <= most for part in parts)  # Little's law
 
 
 def test_a_stage_that_fails_is_one_line_and_the_frames_before_it_come_out() -> None:
