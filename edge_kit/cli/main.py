@@ -15,17 +15,17 @@ import typer
 from edge_kit import __version__
 from edge_kit.cli.bench import bench
 from edge_kit.cli.compress import compress
+from edge_kit.cli.demo import demo
 from edge_kit.cli.doctor import doctor
 from edge_kit.cli.eval import evaluate
 from edge_kit.cli.explain import explain
 from edge_kit.cli.matrix import matrix
+from edge_kit.cli.options import INTERRUPTED
 from edge_kit.cli.sensitivity import sensitivity
 from edge_kit.cli.train import train
 from edge_kit.cli.verify import verify
 from edge_kit.cli.zoo import zoo
 from edge_kit.core.errors import EdgeKitError
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 _interrupts: list[int] = []
 
@@ -70,7 +70,7 @@ def _stop(text: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-for _command in (compress, sensitivity, train, bench, explain, verify, zoo, doctor):
+for _command in (compress, sensitivity, train, bench, explain, verify, zoo, demo, doctor):
     app.command(_command.__name__)(_guarded(_command))
 app.command("eval")(_guarded(evaluate))  # whose own name is Python's
 app.command("matrix")(_guarded(matrix))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from edge_kit.pipeline.own import OwnOptions
     from edge_kit.pipeline.runner import Runner
 
+INTERRUPTED = 130  # an exit code: 128 + SIGINT, as shells have it
+
 ModelArgument = Annotated[str, typer.Argument(help="Id of a zoo model; `edge-kit zoo` lists them.")]
 SubjectArgument = Annotated[
     str, typer.Argument(help="Id of a zoo model, or a model of yours: MODEL.onnx or MODEL.pdmodel.")

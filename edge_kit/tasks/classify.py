@@ -17,6 +17,7 @@ from edge_kit.tasks.task import TASKS
 BATCH = 50
 RANKS = {"top1": 1, "top5": 5}
 AUXILIARY_WEIGHT = 0.3  # of heads that a network has while it is trained only: arXiv:1409.4842, section 5
+DISTRIBUTION_ATOL = 1e-3  # a float32 softmax over 1,000 classes sums to 1 within 1e-6, one through INT8 within 1e-3
 
 
 class Classify:
@@ -107,6 +108,26 @@ def _metrics(hits: Array, seen: Array, dataset: Dataset) -> tuple[Metric, ...]:
 
 def _percent(hits: Array, samples: int) -> dict[str, float]:
     return {name: 100 * int(hit) / int(samples) for name, hit in zip(RANKS, hits, strict=True)} if samples else {}
+
+
+def rank(logits: Array, k: int) -> list[tuple[int, float]]:
+    """The `k` likeliest classes of one picture, likeliest first, each with its share; equal ones by number.
+
+    Args:
+        logits: (classes,); a row that is a distribution already, as a user's own model may give it, is taken as it is.
+
+    Raises:
+        BadData: A logit is not finite.
+    """
+    row = np.asarray(logits, np.float64)
+    if not np.isfinite(row).all():
+        raise BadData(f"logits are not finite: {np.count_nonzero(~np.isfinite(row))} of {row.size}")
+    shares = row
+    if (row < 0).any() or abs(float(row.sum()) - 1) > DISTRIBUTION_ATOL:
+        powers = np.exp(row - row.max())
+        shares = powers / powers.sum()
+    order = np.argsort(-row, kind="stable")[:k]
+    return [(int(place), float(shares[place])) for place in order]
 
 
 TASKS.add("classify", Classify())

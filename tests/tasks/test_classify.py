@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from edge_kit.tasks.classify import Classify, are_top
+from edge_kit.core.errors import BadData
+from edge_kit.tasks.classify import Classify, are_top, rank
 from edge_kit.tasks.score import wilson
 
 
@@ -97,3 +98,23 @@ def test_the_interval_is_wilsons(hits: int, samples: int, low: float, high: floa
     for end in got:
         p, share = end / 100, hits / samples
         assert abs(p - share) == pytest.approx(1.959964 * math.sqrt(p * (1 - p) / samples), abs=1e-9)
+
+
+def test_the_likeliest_classes_come_first_with_their_softmax() -> None:
+    ranked = rank(np.log(np.array([1.0, 4.0, 2.0, 3.0])).astype(np.float32), 3)
+    assert [place for place, _ in ranked] == [1, 3, 2]
+    np.testing.assert_allclose([share for _, share in ranked], [0.4, 0.3, 0.2], rtol=1e-6)
+
+
+def test_equal_logits_are_ranked_by_number_and_large_ones_do_not_overflow() -> None:
+    assert rank(np.array([1000.0, -1000.0, 1000.0]), 5) == [(0, 0.5), (2, 0.5), (1, 0.0)]
+
+
+def test_a_row_that_is_a_distribution_already_is_taken_as_it_is() -> None:
+    assert rank(np.array([0.25, 0.75]), 1) == [(1, 0.75)]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_logit_that_is_no_number_is_an_error_and_no_answer(bad: float) -> None:
+    with pytest.raises(BadData, match="^logits are not finite: 1 of 2$"):
+        rank(np.array([0.0, bad]), 1)

@@ -1,0 +1,81 @@
+"""What a demo is, and those there are: one file each, in `demos/` or in a distribution of somebody else."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from edge_kit.camera.frame import Answer
+from edge_kit.core.bundle import Bundle
+from edge_kit.core.images import Image
+from edge_kit.core.registry import Registry
+from edge_kit.core.tensors import Graphs, Tensors
+
+PACKAGE = "demos"  # by name: it stands on the floor above, which imports from here
+GROUP = "edge_kit.demos"  # an entry point names a module that registers demos when imported
+
+
+class Demo(Protocol):
+    """One kind of answer, over any bundle that gives it; each method is a stage, on a thread of its own."""
+
+    def prepare(self, image: Image) -> Tensors:
+        """A picture as the network takes it, a batch of one.
+
+        Args:
+            image: (H, W, 3) uint8, BGR.
+        """
+        ...
+
+    def infer(self, graphs: Graphs, inputs: Tensors) -> Tensors:
+        """Run the network, whatever runs it."""
+        ...
+
+    def read(self, outputs: Tensors) -> Answer:
+        """What the outputs say."""
+        ...
+
+    def draw(self, image: Image, answer: Answer) -> None:
+        """Draw the answer on a picture, in place."""
+        ...
+
+    def same(self, first: Answer, second: Answer) -> bool:
+        """Whether two models say the same of a frame."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DemoKind:
+    """A demo by its name.
+
+    Attributes:
+        name: As `edge-kit demo` takes it.
+        title: What it does, for people.
+        task: Of the bundles that it is looked for among.
+        make: A demo over one bundle; fails with `BadData` where the bundle cannot give such answers.
+    """
+
+    name: str
+    title: str
+    task: str
+    make: Callable[[Bundle], Demo]
+
+
+DEMOS: Registry[DemoKind] = Registry("demo")
+
+
+def register(kind: DemoKind) -> DemoKind:
+    """Register a demo by its name."""
+    return DEMOS.add(kind.name, kind)
+
+
+def load_demos() -> None:
+    """Fill the registry: every file of `demos/`, and what other distributions declare."""
+    package = import_module(PACKAGE)
+    for module in pkgutil.iter_modules(package.__path__, f"{PACKAGE}."):
+        import_module(module.name)
+    for point in entry_points(group=GROUP):
+        point.load()

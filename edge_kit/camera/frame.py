@@ -1,0 +1,90 @@
+"""One picture on its way through the pipeline, and what each stage made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edge_kit.core.images import Image
+from edge_kit.core.tensors import Tensors
+
+Answer = Mapping[str, Any]
+"""What a demo reads from a network's outputs, as JSON holds it."""
+
+EMPTY: Image = np.zeros((0, 0, 3), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What a source gives.
+
+    Attributes:
+        image: (H, W, 3) uint8, BGR.
+        seconds: In the time of the source: of a live one since it was opened, of a file since its start.
+        name: Of the file, where each picture is one.
+    """
+
+    image: Image
+    seconds: float
+    name: str = ""
+
+
+@dataclass(slots=True)
+class Run:
+    """What one model made of a frame.
+
+    Attributes:
+        model: What it is: `runtime`, `precision`, as JSON holds it.
+        outputs: Of its network.
+        ms: That it took.
+        answer: What the outputs say; set by `postprocess`.
+    """
+
+    model: Mapping[str, str]
+    outputs: Tensors
+    ms: float
+    answer: Answer = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Frame:
+    """One frame; each stage adds to it.
+
+    Attributes:
+        index: Its place among those that the source gave, dropped ones counted.
+        shot: As it was captured; no stage draws on it.
+        captured: When, in seconds of the pipeline's clock.
+        ms: What each stage took, by its name.
+        inputs: Of the network, set by `preprocess`.
+        runs: Of the model that was chosen, and behind it of the one it is held against; set by `inference`.
+        shown: The picture with what is drawn on it, (H, W, 3) uint8, BGR; set by `draw`.
+    """
+
+    index: int
+    shot: Shot
+    captured: float
+    ms: dict[str, float] = field(default_factory=dict)
+    inputs: Tensors = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+    shown: Image = field(default_factory=lambda: EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of the pipeline.
+
+    Attributes:
+        name: For the overlay and for messages.
+        work: Given every frame, in order, by one thread of its own.
+    """
+
+    name: str
+    work: Callable[[Frame], None]
+
+
+def is_picture(image: Image) -> bool:
+    """Whether it is (H, W, 3) uint8 and not empty; a driver that is starting up gives frames of 0 x 0."""
+    return image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8 and 0 not in image.shape

@@ -1,0 +1,49 @@
+"""What is written over a picture: how fast, on what, and what a demo has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from edge_kit.camera.meter import Reading
+from edge_kit.camera.opencv import import_cv2
+from edge_kit.core.images import Image
+
+SMALLEST_SIDE = 360  # of a shown picture, so that text on it can be read
+LINE_SHARE = 0.045  # height of a line of text to that of the picture
+SHADE = 0.45  # of the picture that is left behind text
+WHITE, GREEN = (255, 255, 255), (120, 230, 120)  # BGR
+
+
+def enlarged(image: Image) -> Image:
+    """A copy to draw on, grown where it is too small for text."""
+    scale = SMALLEST_SIDE / min(image.shape[:2])
+    if scale <= 1:
+        return image.copy()
+    cv2 = import_cv2()
+    size = (max(SMALLEST_SIDE, round(image.shape[1] * scale)), max(SMALLEST_SIDE, round(image.shape[0] * scale)))
+    grown: Image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    return grown
+
+
+def speed_lines(reading: Reading, model: Mapping[str, str]) -> list[str]:
+    """FPS, runtime and precision; then each stage's milliseconds."""
+    parts = [f"{reading.fps:.1f} fps", *model.values()]
+    return ["  ".join(parts), *(f"{name} {ms:.1f} ms" for name, ms in reading.ms.items())]
+
+
+def put_lines(image: Image, lines: Sequence[str], *, bottom: bool = False) -> None:
+    """Write lines on a darkened panel in the left corner of a picture, in place; the first one stands out."""
+    if not lines:
+        return
+    cv2 = import_cv2()
+    height, width = image.shape[:2]
+    step = max(12, round(height * LINE_SHARE))
+    scale, font = step / 32, cv2.FONT_HERSHEY_SIMPLEX
+    wide = max(cv2.getTextSize(line, font, scale, 1)[0][0] for line in lines)
+    tall = step * len(lines) + step // 2
+    top = height - tall if bottom else 0
+    panel = image[max(0, top) : top + tall, : min(width, wide + step)]
+    panel[:] = (panel * SHADE).astype(panel.dtype)
+    for i, line in enumerate(lines):
+        place = (step // 2, top + step * (i + 1))
+        cv2.putText(image, line, place, font, scale, GREEN if i == 0 else WHITE, 1, cv2.LINE_AA)

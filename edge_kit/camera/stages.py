@@ -1,0 +1,47 @@
+"""The stages between capture and sinks, over any demo."""
+
+from __future__ import annotations
+
+from edge_kit.camera.demo import Demo
+from edge_kit.camera.frame import Frame, Run, Stage
+from edge_kit.camera.lineup import Lineup
+from edge_kit.camera.meter import Meter, Reading
+from edge_kit.camera.opencv import import_cv2
+from edge_kit.camera.overlay import enlarged, put_lines, speed_lines
+from edge_kit.core.images import Image
+
+
+def stages_of(demo: Demo, lineup: Lineup, meter: Meter | None) -> list[Stage]:
+    """Preprocess, inference, postprocess, draw.
+
+    Args:
+        meter: Whose figures are drawn; nothing is drawn without one.
+    """
+
+    def preprocess(frame: Frame) -> None:
+        frame.inputs = demo.prepare(frame.shot.image)
+
+    def inference(frame: Frame) -> None:
+        frame.runs = lineup.run(demo, frame.inputs)
+
+    def postprocess(frame: Frame) -> None:
+        for run in frame.runs:
+            run.answer = demo.read(run.outputs)
+        lineup.count(demo, frame.runs)
+
+    stages = [Stage(work.__name__, work) for work in (preprocess, inference, postprocess)]
+    if meter is None:
+        return stages
+
+    def draw(frame: Frame) -> None:
+        image, reading = enlarged(frame.shot.image), meter.now()
+        parts = [_drawn(demo, image.copy(), run, reading) for run in frame.runs]
+        frame.shown = parts[0] if len(parts) == 1 else import_cv2().hconcat(parts)
+
+    return [*stages, Stage("draw", draw)]
+
+
+def _drawn(demo: Demo, image: Image, run: Run, reading: Reading) -> Image:
+    demo.draw(image, run.answer)
+    put_lines(image, speed_lines(reading, run.model))
+    return image

@@ -1,0 +1,1 @@
+"""The page that `edge-kit demo --web` serves; needs the `web` extra."""
