@@ -17,6 +17,7 @@ from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_ch
 from convert.passes.canonical import CANONICAL
 from convert.passes.lift import lift_quantization
 from convert.passes.place import QUANTIZABLE, WEIGHTED, absorb_activations, place_quantizers, share_grids
+from convert.passes.recurrent import DYNAMIC_LSTM, STORE, keep_sequences_float, quantize_lstm
 from convert.quantization import Quantization
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.images import ImagePreprocess
@@ -200,14 +201,19 @@ PASSES: tuple[Pass, ...] = (
     Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches, job.observer)),
     Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known)),
     Pass(share_grids, lambda job: share_grids(job.graph, job.known)),
+    Pass(keep_sequences_float, lambda job: keep_sequences_float(job.graph, job.known)),
     Pass(place_quantizers, lambda job: place_quantizers(job.graph, job.known, job.target)),
+    Pass(quantize_lstm, lambda job: quantize_lstm(job.graph, job.target)),
+    *(Pass(function, partial(_rewrite, function)) for function in STORE),
 )
 """Every pass of `lower`, in order."""
 
+_AT = next(i for i, step in enumerate(PASSES) if step.function is place_quantizers)
+
 CAMERA_PASSES: tuple[Pass, ...] = (
-    *PASSES[:-1],
+    *PASSES[:_AT],
     Pass(take_pixels, _take_pixels),
-    PASSES[-1],
+    *PASSES[_AT:],
     Pass(settle_constant_channel, _settle_constant_channel),
     Pass(read_stored_pixels, _read_stored_pixels),
 )
@@ -226,6 +232,6 @@ def _placement(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
             integers.update(node.output)
             continue
         read = node.input[:2] if node.op_type in (*WEIGHTED, "Add") else node.input[:1]
-        in_int8 = node.op_type in QUANTIZABLE and dequantized.issuperset(read)
+        in_int8 = node.op_type == DYNAMIC_LSTM or (node.op_type in QUANTIZABLE and dequantized.issuperset(read))
         (quantized if in_int8 else left)[node.op_type] += 1
     return dict(quantized), dict(left)

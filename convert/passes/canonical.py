@@ -6,6 +6,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute
+from convert.passes.recurrent import fold_recurrent_weights
 
 
 def fold_batch_norm(graph: Graph) -> int:
@@ -74,15 +75,16 @@ def flatten_from_shape_arithmetic(graph: Graph) -> int:
 
 
 def gemm_from_matmul_and_add(graph: Graph) -> int:
-    """Replace Add(MatMul(x, W), b) by Gemm, where W is a matrix and x comes from a Flatten."""
+    """Replace Add(MatMul(x, W), b) by Gemm, where W and x are matrices."""
     done = 0
     for matmul in [n for n in graph.nodes if n.op_type == "MatMul"]:
         weight = graph.constants.get(matmul.input[1])
-        source = graph.producer(matmul.input[0])
         readers = graph.consumers(matmul.output[0])
-        if weight is None or weight.ndim != 2 or source is None or source.op_type != "Flatten":
+        if weight is None or weight.ndim != 2:
             continue
         if len(readers) != 1 or readers[0].op_type != "Add" or matmul.output[0] in graph.outputs:
+            continue
+        if not _is_matrix(graph, matmul.input[0]):
             continue
         add = readers[0]
         bias_name = next(name for name in add.input if name != matmul.output[0])
@@ -97,4 +99,9 @@ def gemm_from_matmul_and_add(graph: Graph) -> int:
     return done
 
 
-CANONICAL = (fold_batch_norm, flatten_from_shape_arithmetic, gemm_from_matmul_and_add)
+def _is_matrix(graph: Graph, tensor: str) -> bool:
+    source = graph.producer(tensor)
+    return (source is not None and source.op_type == "Flatten") or graph.rank(tensor) == 2
+
+
+CANONICAL = (fold_recurrent_weights, fold_batch_norm, flatten_from_shape_arithmetic, gemm_from_matmul_and_add)
