@@ -6,7 +6,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute
-from convert.passes.recurrent import fold_recurrent_weights
+from convert.passes.recurrent import drop_zero_states, fold_recurrent_weights
 
 
 def fold_batch_norm(graph: Graph) -> int:
@@ -104,4 +104,10 @@ def _is_matrix(graph: Graph, tensor: str) -> bool:
     return (source is not None and source.op_type == "Flatten") or graph.rank(tensor) == 2
 
 
-CANONICAL = (fold_recurrent_weights, fold_batch_norm, flatten_from_shape_arithmetic, gemm_from_matmul_and_add)
+CANONICAL = (
+    fold_recurrent_weights,
+    drop_zero_states,
+    fold_batch_norm,
+    flatten_from_shape_arithmetic,
+    gemm_from_matmul_and_add,
+)

@@ -7,7 +7,7 @@ the range of each step as it runs, which ONNX Runtime has a kernel for. It has n
 from __future__ import annotations
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from convert.graph import Array, Graph, attribute
@@ -17,6 +17,7 @@ from runtimes.targets import Target
 RECURRENT = ("LSTM", "GRU", "RNN")
 WEIGHTS = (1, 2)  # inputs W and R, (directions, gates * hidden, inputs)
 BIAS = 3
+STATES = (5, 6)  # where a layer starts from
 LSTM_INPUTS = 8
 MOVERS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 FEWEST = 1024  # numbers in a weight: below, scales and nodes take what INT8 saves
@@ -53,6 +54,36 @@ def _settle(graph: Graph, name: str) -> bool:
     (graph.constants[name],) = ReferenceEvaluator(node, opsets={"": graph.opset()}).run(None, feeds)
     graph.remove(node)
     return True
+
+
+def drop_zero_states(graph: Graph) -> int:
+    """Leave out initial states of a recurrent layer that are 0, as they are where none are given.
+
+    paddle2onnx makes them from the batch's size, and MNN reads no LSTM whose inputs have a gap in front of them.
+    """
+    done = 0
+    for node in [n for n in graph.nodes if n.op_type in RECURRENT]:
+        for position in STATES[: len(node.input) - STATES[0]]:
+            if node.input[position] and _is_zero(graph, node.input[position]):
+                node.input[position] = ""
+                done += 1
+        while not node.input[-1]:
+            del node.input[-1]
+    if done:
+        graph.remove_dead()
+    return done
+
+
+def _is_zero(graph: Graph, name: str) -> bool:
+    if name in graph.constants:
+        return not graph.constants[name].any()
+    node = graph.producer(name)
+    if node is None or node.op_type not in (*MOVERS, "Slice", "Expand", "ConstantOfShape"):
+        return False
+    if node.op_type != "ConstantOfShape":
+        return _is_zero(graph, node.input[0])
+    value = attribute(node, "value")
+    return value is None or not numpy_helper.to_array(value).any()
 
 
 def keep_sequences_float(graph: Graph, known: Quantization) -> int:

@@ -278,10 +278,9 @@ def bundle(context: Context) -> None:
 
 def _manifest(context: Context) -> Manifest:
     subject = subject_of(context.settings)
-    specs, preprocess, exported = subject.graphs, subject.preprocess, context.inputs["export"]
-    pixels = _takes_pixels(context)
-    if pixels:
-        specs, preprocess = pixel_specs(specs), preprocess.without_normalise()
+    pixels, exported = _takes_pixels(context), context.inputs["export"]
+    specs = pixel_specs(subject.graphs) if pixels else subject.graphs
+    dataset = open_dataset(context, pixels=pixels)
     programs = {} if pixels else {name: exported / f"{name}.pdmodel" for name in specs}
     return Manifest(
         id=subject.id,
@@ -291,8 +290,8 @@ def _manifest(context: Context) -> Manifest:
         graphs={p: {name: f"{p}/{name}.onnx" for name in specs} for p in ("fp32", "int8")},
         inputs={name: spec.inputs for name, spec in specs.items()},
         outputs={name: spec.outputs for name, spec in specs.items()},
-        preprocess=preprocess.as_dict(),
-        labels=open_dataset(context).labels,
+        preprocess=dataset.preprocess.as_dict(),
+        labels=dataset.labels,
         model=read_json(exported / "report.json")["size"],
         paddle={name: f"paddle/{name}.pdmodel" for name, program in programs.items() if program.is_file()},
     )
@@ -368,12 +367,17 @@ def _network_size(net: Any, specs: Mapping[str, GraphSpec]) -> dict[str, int]:
     from compress.prune.macs import count_macs
 
     parameters = sum(int(p.size) for p in net.parameters() if not p.stop_gradient)
-    macs = sum(count_macs(spec.part(net), _input_shapes({name: spec})) for name, spec in specs.items())
+    macs = sum(count_macs(spec.part(net), random_inputs(spec.inputs, 1, 0)) for spec in specs.values())
     return {"parameters": parameters, "macs": macs}
 
 
 def _input_shapes(specs: Mapping[str, GraphSpec]) -> dict[str, tuple[int, ...]]:
-    return {tensor.name: tensor.with_batch(1) for spec in specs.values() for tensor in spec.inputs}
+    tensors = [tensor for spec in specs.values() for tensor in spec.inputs]
+    whole = [tensor.name for tensor in tensors if not tensor.dtype.startswith("float")]
+    if whole:
+        raise UsageError(f"filters are cut of networks that take floats, and input {whole[0]!r} is whole numbers; "
+                         "leave out --prune")  # fmt: skip
+    return {tensor.name: tensor.with_batch(1) for tensor in tensors}
 
 
 def _calibration(context: Context) -> dict[str, list[Tensors]]:

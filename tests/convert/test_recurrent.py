@@ -12,6 +12,7 @@ from convert.passes.canonical import gemm_from_matmul_and_add
 from convert.passes.recurrent import (
     TOP,
     UNSATURATED,
+    drop_zero_states,
     fold_recurrent_weights,
     keep_sequences_float,
     quantize_lstm,
@@ -172,6 +173,25 @@ def test_weights_that_follow_from_constants_become_constants(tmp_path: Path) -> 
     assert fold_recurrent_weights(graph) == 1
     assert "Slice" not in operators(graph)
     np.testing.assert_array_equal(graph.constants["joined"], weight)
+    np.testing.assert_array_equal(run(graph, {"ids": IDS}, tmp_path)["out"], wanted)
+
+
+@pytest.mark.parametrize(("start", "dropped"), [(0.0, 2), (0.5, 0)])
+def test_states_that_start_at_zero_are_left_out_and_others_are_kept(start: float, dropped: int, tmp_path: Path) -> None:
+    """As paddle2onnx writes them: of the batch's size, sliced layer by layer."""
+    graph = sequence_net("LSTM")
+    graph.constants.update(shape=np.array([2, 3, HIDDEN]), low=np.array([0]), high=np.array([1]))
+    value = numpy_helper.from_array(np.array([start], np.float32))
+    graph.nodes[:0] = [
+        helper.make_node("ConstantOfShape", ["shape"], ["starts"], value=value),
+        helper.make_node("Slice", ["starts", "low", "high", "low"], ["start"]),
+    ]
+    layer = next(node for node in graph.nodes if node.op_type == "LSTM")
+    layer.input.extend(["", "start", "start"])
+    wanted = run(graph, {"ids": IDS}, tmp_path)["out"]
+    assert drop_zero_states(graph) == dropped
+    assert len(layer.input) == (4 if dropped else 7)
+    assert ("ConstantOfShape" in operators(graph)) is not bool(dropped)
     np.testing.assert_array_equal(run(graph, {"ids": IDS}, tmp_path)["out"], wanted)
 
 
