@@ -372,12 +372,7 @@ def _network_size(net: Any, specs: Mapping[str, GraphSpec]) -> dict[str, int]:
 
 
 def _input_shapes(specs: Mapping[str, GraphSpec]) -> dict[str, tuple[int, ...]]:
-    tensors = [tensor for spec in specs.values() for tensor in spec.inputs]
-    whole = [tensor.name for tensor in tensors if not tensor.dtype.startswith("float")]
-    if whole:
-        raise UsageError(f"filters are cut of networks that take floats, and input {whole[0]!r} is whole numbers; "
-                         "leave out --prune")  # fmt: skip
-    return {tensor.name: tensor.with_batch(1) for tensor in tensors}
+    return {tensor.name: tensor.with_batch(1) for spec in specs.values() for tensor in spec.inputs}
 
 
 def _calibration(context: Context) -> dict[str, list[Tensors]]:

@@ -138,6 +138,13 @@ def test_mini_test_reviews_share_neither_things_nor_patterns_with_training(tmp_p
     assert len(texts[0] & texts[1]) <= 0.02 * len(texts[1]), "verdicts alone may stand in both"
 
 
+def test_the_mini_set_says_in_its_folder_that_it_is_generated(tmp_path: Path) -> None:
+    make_mini(tmp_path, MiniSettings(train=4, evaluation=2, seed=9), ignore)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "not real reviews" in card
+    assert "seed 9" in card
+
+
 def test_mini_reviews_cannot_be_told_by_counting_words(tmp_path: Path) -> None:
     """Praise before a 'but', and negations: words of praise and blame must stand in reviews of both kinds."""
     make_mini(tmp_path, MiniSettings(train=2000, evaluation=4), ignore)
