@@ -147,6 +147,25 @@ class Graph:
         types = {value.name: value.type.tensor_type.elem_type for value in values}
         return [name for name in computed if types.get(name) == onnx.TensorProto.FLOAT]
 
+    def opset(self) -> int:
+        """Of the standard operators."""
+        return int(next(one.version for one in self._model.opset_import if one.domain in ("", "ai.onnx")))
+
+    def import_domain(self, domain: str, version: int) -> None:
+        """Allow operators of another domain."""
+        if all(one.domain != domain for one in self._model.opset_import):
+            self._model.opset_import.append(helper.make_opsetid(domain, version))
+
+    def rank(self, tensor: str) -> int | None:
+        """How many axes a tensor has; None where nobody can tell."""
+        if tensor in self.constants:
+            return self.constants[tensor].ndim
+        model = onnx.shape_inference.infer_shapes(self.to_model())
+        for value in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+            if value.name == tensor and value.type.tensor_type.HasField("shape"):
+                return len(value.type.tensor_type.shape.dim)
+        return None
+
     def producer(self, tensor: str) -> NodeProto | None:
         """The node that computes `tensor`; None for inputs and constants."""
         return next((node for node in self.nodes if tensor in node.output), None)

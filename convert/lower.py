@@ -24,6 +24,7 @@ from convert.passes.place import (
     place_quantizers,
     share_grids,
 )
+from convert.passes.recurrent import DYNAMIC_LSTM, STORE, keep_sequences_float, quantize_lstm
 from convert.quantization import Quantization
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.images import ImagePreprocess
@@ -156,7 +157,7 @@ def prepare(
 ) -> Lowering:
     """A float graph with all that is known about it, as it is before quantizers are placed; see `lower`."""
     job = Lowering(Graph.load(fake_quantized), target, batches, observer or Observer())
-    for step in PASSES[: -len(PLACING)]:
+    for step in BEFORE_PLACING:
         apply_pass(step, job)
     return job
 
@@ -233,26 +234,36 @@ def _read_stored_pixels(job: Lowering) -> int:
     return read_stored_pixels(job.graph, job.pixels) if job.pixels else 0
 
 
+BEFORE_PLACING: tuple[Pass, ...] = (
+    Pass(lift_quantization, _lift),
+    *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
+    Pass(choose_float_nodes, _choose_float_nodes),
+    Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches, job.observer)),
+)
+"""The passes that find out what is to be known of a float graph."""
+
 PLACING: tuple[Pass, ...] = (
     Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known, job.target, job.keep_float)),
     Pass(share_grids, lambda job: share_grids(job.graph, job.known)),
+    Pass(keep_sequences_float, lambda job: keep_sequences_float(job.graph, job.known)),
     Pass(place_quantizers, lambda job: place_quantizers(job.graph, job.known, job.target, job.keep_float)),
 )
 """The passes that put quantizers in; what they do depends on the nodes to leave in float."""
 
 PASSES: tuple[Pass, ...] = (
-    Pass(lift_quantization, _lift),
-    *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
-    Pass(choose_float_nodes, _choose_float_nodes),
-    Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches, job.observer)),
+    *BEFORE_PLACING,
     *PLACING,
+    Pass(quantize_lstm, lambda job: quantize_lstm(job.graph, job.target)),
+    *(Pass(function, partial(_rewrite, function)) for function in STORE),
 )
 """Every pass of `lower`, in order."""
 
+_AT = next(i for i, step in enumerate(PASSES) if step.function is place_quantizers)
+
 CAMERA_PASSES: tuple[Pass, ...] = (
-    *PASSES[:-1],
+    *PASSES[:_AT],
     Pass(take_pixels, _take_pixels),
-    PASSES[-1],
+    *PASSES[_AT:],
     Pass(settle_constant_channel, _settle_constant_channel),
     Pass(read_stored_pixels, _read_stored_pixels),
 )
@@ -271,6 +282,7 @@ def _placement(graph: Graph, kept: Collection[str]) -> tuple[dict[str, int], dic
             integers.update(node.output)
             continue
         read = node.input[:2] if node.op_type in (*WEIGHTED, "Add") else node.input[:1]
-        in_int8 = node.op_type in QUANTIZABLE and label(node) not in kept and dequantized.issuperset(read)
+        placed = node.op_type in QUANTIZABLE and label(node) not in kept and dequantized.issuperset(read)
+        in_int8 = placed or node.op_type == DYNAMIC_LSTM
         (quantized if in_int8 else left)[node.op_type] += 1
     return dict(quantized), dict(left)

@@ -6,6 +6,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute
+from convert.passes.recurrent import drop_zero_states, fold_recurrent_weights
 
 
 def fold_batch_norm(graph: Graph) -> int:
@@ -86,6 +87,8 @@ def gemm_from_matmul_and_add(graph: Graph) -> int:
             continue
         if len(readers) != 1 or readers[0].op_type != "Add" or matmul.output[0] in graph.outputs:
             continue
+        if not _is_matrix(graph, matmul.input[0]):
+            continue
         add = readers[0]
         bias_name = next(name for name in add.input if name != matmul.output[0])
         bias = graph.constants.get(bias_name)
@@ -102,14 +105,14 @@ def gemm_from_matmul_and_add(graph: Graph) -> int:
 
 
 def _is_matrix(graph: Graph, name: str) -> bool:
-    """Whether a tensor surely has two axes."""
+    """Whether a tensor surely has two axes; shapes are inferred last, which takes a copy of the graph."""
     source = graph.producer(name)
-    if source is None:
-        return False
-    if source.op_type in ("Relu", "Clip"):
+    if source is not None and source.op_type in ("Flatten", "Gemm"):
+        return True
+    if source is not None and source.op_type in ("Relu", "Clip"):
         return _is_matrix(graph, source.input[0])
-    scaled = _factor(graph, source)
-    return source.op_type in ("Flatten", "Gemm") or (scaled is not None and _is_matrix(graph, scaled[0]))
+    scaled = _factor(graph, source) if source is not None else None
+    return _is_matrix(graph, scaled[0]) if scaled is not None else graph.rank(name) == 2
 
 
 def _take_factor(graph: Graph, matmul: NodeProto) -> None:
@@ -134,4 +137,10 @@ def _factor(graph: Graph, node: NodeProto) -> tuple[str, float] | None:
     return None
 
 
-CANONICAL = (fold_batch_norm, flatten_from_shape_arithmetic, gemm_from_matmul_and_add)
+CANONICAL = (
+    fold_recurrent_weights,
+    drop_zero_states,
+    fold_batch_norm,
+    flatten_from_shape_arithmetic,
+    gemm_from_matmul_and_add,
+)

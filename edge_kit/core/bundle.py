@@ -22,10 +22,13 @@ from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import sha256_file, write_json
 from edge_kit.core.images import CropPreprocess, read_preprocess
 from edge_kit.core.tensors import TensorSpec
+from edge_kit.core.words import KIND as WORDS
+from edge_kit.core.words import WordPreprocess
 
 PADDLE_WEIGHTS = ".pdiparams"  # beside each `.pdmodel`, where it has weights
 MANIFEST, RECEIPT, SUMS = "bundle.json", "receipt.json", "SHA256SUMS"
 FORMAT = 1
+SHOWN = 200  # characters of a preprocessing, which may hold a whole vocabulary
 FULL = "fp32"  # the precision of the Paddle graphs
 
 
@@ -38,7 +41,7 @@ class Manifest:
         inputs: graph name -> its inputs, of every precision; pixels are uint8 of layout NHWC, BGR.
         outputs: graph name -> names of its outputs, in order.
         preprocess: How a sample becomes an input; `kind` tells how to read the rest: `image` resizes, crops and
-            normalises, `crop` leaves the last to the graph.
+            normalises, `crop` leaves the last to the graph, `words` looks words up.
         labels: Of the classes, in order.
         target: Of the INT8 graphs.
         model: Facts of the network: parameters, multiply-accumulates, sizes.
@@ -133,8 +136,18 @@ class Bundle:
         try:
             return read_preprocess(self.manifest.preprocess)
         except UsageError:
-            given = dict(self.manifest.preprocess)
+            given = str(dict(self.manifest.preprocess))[:SHOWN]
             raise BadData(f"bundle {self.manifest.id!r} takes no pictures: {given}") from None
+
+    def words(self) -> WordPreprocess:
+        """Turns texts, words divided by spaces, into the inputs.
+
+        Raises:
+            BadData: The bundle takes no texts.
+        """
+        if self.manifest.preprocess.get("kind") != WORDS:
+            raise BadData(f"bundle {self.manifest.id!r} takes no texts: {dict(self.manifest.preprocess)}")
+        return WordPreprocess.from_dict(self.manifest.preprocess)
 
     def takes_pixels(self) -> bool:
         """Whether the graphs take pictures as uint8 (N, H, W, 3) BGR, as `compress --input uint8-nhwc` makes them."""

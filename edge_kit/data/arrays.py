@@ -54,7 +54,7 @@ class ArraySamples(Unlabelled):
     """See `Dataset` for the methods."""
 
     def __init__(self, path: Path, prepare: ArrayInputs, options: OpenOptions) -> None:
-        inputs = prepare.specs
+        self.preprocess, inputs = prepare, prepare.specs
         self._arrays = {spec.name: array for spec, array in _matched(path, inputs)}
         self._what = (sha256_file(path), inputs)
         super().__init__(options.name, len(next(iter(self._arrays.values()))), inputs)

@@ -22,12 +22,15 @@ class Dataset(Protocol):
         published: Whether it is the very set that published numbers were measured on.
         labels: Readable names of the classes, in order; empty where there are none.
         sizes: What a network must know to be built for it, `{"num_classes": 10}`.
+        preprocess: From a stored sample to the inputs, with what only the set knows, such as a vocabulary; its
+            `as_dict` is kept in the bundle.
     """
 
     name: str
     published: bool
     labels: tuple[str, ...]
     sizes: Mapping[str, int]
+    preprocess: Any
 
     def digest(self) -> str:
         """Changes when what is read from the set may change."""

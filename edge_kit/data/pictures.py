@@ -109,7 +109,7 @@ class PictureSamples(Unlabelled):
     """
 
     def __init__(self, folder: Path, prepare: PictureInput, options: OpenOptions) -> None:
-        self.prepare = prepare
+        self.preprocess = self.prepare = prepare
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         if not paths:
             raise BadData(f"{str(folder)!r} holds no picture ({', '.join(SUFFIXES)}); pass a folder that does")

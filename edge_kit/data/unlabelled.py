@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class Unlabelled(ABC):
     published = False
     labels: tuple[str, ...] = ()
     sizes: Mapping[str, int] = {}
+    preprocess: Any
 
     def __init__(self, name: str, count: int, inputs: Sequence[TensorSpec]) -> None:
         self.shared = count < 2

@@ -17,7 +17,14 @@ from edge_kit.core.files import read_json
 from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
 from edge_kit.pipeline.bundles import publish_bundle
 from edge_kit.pipeline.checks import INT8, NOT_SHIPPED, Limits, check_all
-from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, packaged_input, take_weights
+from edge_kit.pipeline.inputs import (
+    DataRequest,
+    base_settings,
+    check_prunable,
+    model_data,
+    packaged_input,
+    take_weights,
+)
 from edge_kit.pipeline.own import OwnOptions, is_own, lowering_notes, own_id, take_own
 from edge_kit.pipeline.pixels import FLOAT, PIXELS, check_input, check_takes_pixels
 from edge_kit.pipeline.receipt import make_receipt
@@ -184,6 +191,8 @@ class _OfZoo(_Work):
         self.entry, self.setup = model_of(self.base), setup_of(self.base)
         if request.input == PIXELS:
             check_takes_pixels(self.entry, self.setup)
+        if request.prune:
+            check_prunable(self.entry, self.setup)
         self.data = model_data(DataRequest(self.base, request.data), runner)
 
     def exported(self) -> dict[str, Input]:

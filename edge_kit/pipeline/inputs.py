@@ -15,6 +15,7 @@ from edge_kit.core.files import sha256_file
 from edge_kit.pipeline.runner import Input, Runner
 from edge_kit.pipeline.sources import model_of, open_folder, packaged_weights, setup_of
 from edge_kit.tasks.own import OWN
+from edge_kit.zoo import Setup, ZooEntry
 
 PRETRAINED = "pretrained"
 
@@ -79,6 +80,18 @@ def model_data(request: DataRequest, runner: Runner) -> Input:
     if made is None:
         raise UsageError(f"{request.base['id']!r} has no mini set for setup {request.base['setup']!r}; pass --data DIR")
     return runner.run("data", {"format": model_of(request.base).data, **asdict(made)}, {})
+
+
+def check_prunable(entry: ZooEntry, setup: Setup) -> None:
+    """Refuse to cut filters of a network that is not traced by them.
+
+    Raises:
+        UsageError: It takes whole numbers, such as ids of words.
+    """
+    for spec in entry.graphs(setup.preprocess).values():
+        for tensor in spec.inputs:
+            if not tensor.dtype.startswith("float"):
+                raise UsageError(f"{entry.id!r} takes {tensor.dtype} ({tensor.name!r}); leave out --prune")
 
 
 def packaged_input(base: Mapping[str, Any]) -> Input | None:

@@ -32,7 +32,7 @@ class TrainingSamples:
         self._dataset = dataset
         self._samples = min(samples, dataset.train_size())
         self.name, self.published = f"{dataset.name}, training samples", False
-        self.labels, self.sizes = dataset.labels, dataset.sizes
+        self.labels, self.sizes, self.preprocess = dataset.labels, dataset.sizes, dataset.preprocess
         self.digest, self.train_size = dataset.digest, dataset.train_size
         self.train_batches, self.calibration_batches = dataset.train_batches, dataset.calibration_batches
 

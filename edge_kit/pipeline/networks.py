@@ -72,7 +72,7 @@ def network_size(net: Any, specs: Mapping[str, GraphSpec]) -> dict[str, int]:
     from compress.prune.macs import count_macs
 
     parameters = sum(int(p.size) for p in net.parameters() if not p.stop_gradient)
-    macs = sum(count_macs(spec.part(net), input_shapes({name: spec})) for name, spec in specs.items())
+    macs = sum(count_macs(spec.part(net), random_inputs(spec.inputs, 1, 0)) for spec in specs.values())
     return {"parameters": parameters, "macs": macs}
 
 

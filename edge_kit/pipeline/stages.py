@@ -350,10 +350,9 @@ def bundle(context: Context) -> None:
 
 def _manifest(context: Context) -> Manifest:
     subject = subject_of(context.settings)
-    specs, preprocess, exported = subject.graphs, subject.preprocess, context.inputs["export"]
-    pixels = _takes_pixels(context)
-    if pixels:
-        specs, preprocess = pixel_specs(specs), preprocess.without_normalise()
+    pixels, exported = _takes_pixels(context), context.inputs["export"]
+    specs = pixel_specs(subject.graphs) if pixels else subject.graphs
+    dataset = open_dataset(context, pixels=pixels)
     programs = {} if pixels else {name: exported / f"{name}.pdmodel" for name in specs}
     return Manifest(
         id=subject.id,
@@ -363,8 +362,8 @@ def _manifest(context: Context) -> Manifest:
         graphs={p: {name: f"{p}/{name}.onnx" for name in specs} for p in ("fp32", "int8")},
         inputs={name: spec.inputs for name, spec in specs.items()},
         outputs={name: spec.outputs for name, spec in specs.items()},
-        preprocess=preprocess.as_dict(),
-        labels=open_dataset(context).labels,
+        preprocess=dataset.preprocess.as_dict(),
+        labels=dataset.labels,
         model=read_json(exported / "report.json")["size"],
         paddle={name: f"paddle/{name}.pdmodel" for name, program in programs.items() if program.is_file()},
     )

@@ -12,7 +12,7 @@ from edge_kit.core.records import Metric
 from edge_kit.core.tensors import MAIN, Array, Graphs, Tensors
 from edge_kit.data.dataset import Dataset
 from edge_kit.tasks.score import ClassScore, Score, wilson
-from edge_kit.tasks.task import TASKS
+from edge_kit.tasks.task import TASKS, Task
 
 BATCH = 50
 RANKS = {"top1": 1, "top5": 5}
@@ -76,15 +76,21 @@ class Classify:
         return tally[1:], tally[0]
 
     def agreement(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> Metric:
-        same = seen = 0
-        for batch in dataset.eval_batches(BATCH):
-            inputs = self.feeds(reference, batch)[MAIN]
-            first, second = (graphs[MAIN](inputs)["logits"].argmax(axis=1) for graphs in (reference, candidate))
-            same += int((first == second).sum())
-            seen += len(first)
-            if seen >= samples:
-                break
+        same, seen = count_same(self, reference, candidate, dataset, samples)
         return Metric("same top1", 100 * same / seen, "%", f"{dataset.name} val", seen)
+
+
+def count_same(task: Task, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> tuple[int, int]:
+    """How many samples two versions give the same class, and of how many."""
+    same = seen = 0
+    for batch in dataset.eval_batches(BATCH):
+        inputs = task.feeds(reference, batch)[MAIN]
+        first, second = (graphs[MAIN](inputs)["logits"].argmax(axis=1) for graphs in (reference, candidate))
+        same += int((first == second).sum())
+        seen += len(first)
+        if seen >= samples:
+            break
+    return same, seen
 
 
 def are_top(logits: Array, labels: Array, k: int) -> Array:

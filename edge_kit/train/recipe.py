@@ -7,28 +7,30 @@ from dataclasses import dataclass
 
 from edge_kit.core.errors import UsageError
 
-SCHEDULES = ("cosine", "trapezoid", "step")
+SCHEDULES = ("cosine", "trapezoid", "step", "constant")
+OPTIMIZERS = ("momentum", "adagrad")
 DECAY_SHARE = 0.25
 STEP_FACTOR = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Stochastic gradient descent with momentum and a schedule of the learning rate.
+    """Stochastic gradient descent and a schedule of the learning rate.
 
     Attributes:
         epochs: Passes over the training samples.
         batch_size: Samples a step.
         learning_rate: At the top of the schedule.
         schedule: `cosine` falls to 0 over the whole run; `trapezoid` stays and falls to 0 in the last quarter;
-            `step` falls to a tenth at each of `milestones`.
+            `step` falls to a tenth at each of `milestones`; `constant` stays.
         warmup_steps: Steps of linear rise from 0 before the schedule counts.
-        momentum: Of the plain, not Nesterov, kind.
+        momentum: Of the plain, not Nesterov, kind; `adagrad` has none.
         weight_decay: L2, on every parameter, as the published recipes have it.
         seed: Of initial weights, order and augmentation.
         milestones: Epochs, for `step`.
         label_smoothing: Share of a label that is spread over all classes; of classification only.
         mixup: Alpha of the Beta distribution that pictures are mixed by (arXiv:1710.09412), 0 for none; likewise.
+        optimizer: `momentum`, or `adagrad`, which divides each step by the root of the squares of all before.
     """
 
     epochs: int
@@ -42,12 +44,15 @@ class Recipe:
     milestones: tuple[int, ...] = ()
     label_smoothing: float = 0.0
     mixup: float = 0.0
+    optimizer: str = "momentum"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise UsageError(f"epochs and batch_size must be at least 1, got {self.epochs} and {self.batch_size}")
         if self.schedule not in SCHEDULES:
             raise UsageError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
+        if self.optimizer not in OPTIMIZERS:
+            raise UsageError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if bool(self.milestones) != (self.schedule == "step"):
             raise UsageError(
                 f"milestones go with schedule 'step' and no other, got {self.milestones} with {self.schedule!r}"
@@ -66,6 +71,8 @@ class Recipe:
         """
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
+        if self.schedule == "constant":
+            return self.learning_rate
         if self.schedule == "step":
             passed = sum(step * self.epochs >= epoch * total for epoch in self.milestones)
             return self.learning_rate * STEP_FACTOR**passed

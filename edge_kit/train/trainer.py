@@ -23,7 +23,8 @@ from edge_kit.train.soft_labels import soften
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
-NET, VELOCITY = "net/", "velocity/"
+NET, STATE = "net/", "optimizer/"
+STATES = {"momentum": "velocity_0", "adagrad": "moment_0"}  # what Paddle calls what an optimizer remembers
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +102,8 @@ class _Run:
         self._path = scratch / CHECKPOINT
         self._saved_at = time.monotonic()
         self._named = [(name, p) for name, p in net.named_parameters() if not p.stop_gradient]
-        self._optimizer = paddle.optimizer.Momentum(
-            learning_rate=recipe.learning_rate,
-            momentum=recipe.momentum,
-            parameters=[p for _, p in self._named],
-            weight_decay=recipe.weight_decay,
-        )
+        self._state = STATES[recipe.optimizer]
+        self._optimizer = _optimizer(recipe, [p for _, p in self._named])
 
     def train_on(self, batch: Any) -> None:
         self._optimizer.set_lr(self.recipe.rate_at(self.step, self.total))
@@ -135,7 +132,7 @@ class _Run:
         arrays = {NET + name: value.numpy() for name, value in self.net.state_dict().items()}
         state = self._optimizer.state_dict()
         for name, parameter in self._named:
-            arrays[VELOCITY + name] = state[f"{parameter.name}_velocity_0"].numpy()
+            arrays[STATE + name] = state[f"{parameter.name}_{self._state}"].numpy()
         arrays["losses"] = np.array(self.losses, np.float64)
         save_weights(self._path, arrays, {"step": str(self.step)})
 
@@ -147,7 +144,18 @@ class _Run:
         self.losses = [float(loss) for loss in arrays["losses"]]
         own = {name.removeprefix(NET): value for name, value in arrays.items() if name.startswith(NET)}
         self.net.set_state_dict({name: paddle.to_tensor(value) for name, value in own.items()})
-        velocity = {
-            f"{parameter.name}_velocity_0": paddle.to_tensor(arrays[VELOCITY + name]) for name, parameter in self._named
+        state = {
+            f"{parameter.name}_{self._state}": paddle.to_tensor(arrays[STATE + name]) for name, parameter in self._named
         }
-        self._optimizer.set_state_dict(velocity)
+        self._optimizer.set_state_dict(state)
+
+
+def _optimizer(recipe: Recipe, parameters: list[Any]) -> Any:
+    shared = {
+        "learning_rate": recipe.learning_rate,
+        "parameters": parameters,
+        "weight_decay": recipe.weight_decay,
+    }
+    if recipe.optimizer == "adagrad":
+        return paddle.optimizer.Adagrad(**shared)
+    return paddle.optimizer.Momentum(momentum=recipe.momentum, **shared)

@@ -43,6 +43,8 @@ def test_every_pass_is_in_the_report_in_order_and_says_in_a_line_what_it_does(tm
 
 def test_the_float_rewrites_keep_the_answers_and_are_held_to_it() -> None:
     assert [step.name for step in PASSES if step.keeps_answers] == [
+        "fold_recurrent_weights",
+        "drop_zero_states",
         "fold_batch_norm",
         "flatten_from_shape_arithmetic",
         "gemm_from_matmul_and_add",

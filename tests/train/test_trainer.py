@@ -69,10 +69,46 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     assert report.last_loss < 0.5 * report.first_loss
 
 
+def test_adagrad_divides_by_the_root_of_all_squared_gradients_and_tables_may_learn_faster(tmp_path: Path) -> None:
+    class Line:
+        name, published, sizes = "line", False, {}
+
+        def train_size(self) -> int:
+            return 2
+
+        def train_batches(self, batch: int, epoch: int, seed: int, start: int = 0):
+            for _ in range(start, 2):
+                yield {"x": np.ones(1, np.float32)}
+
+    class Slope:
+        def loss(self, net, batch):
+            return (3 * net.slow + 3 * net.fast).sum()
+
+    class Two(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            zero = nn.initializer.Constant(0.0)
+            self.slow = self.create_parameter([1], paddle.ParamAttr(initializer=zero))
+            self.fast = self.create_parameter([1], paddle.ParamAttr(initializer=zero, learning_rate=30.0))
+
+    net = Two()
+    fit(net, Slope(), Line(), Recipe(1, 1, 0.1, "constant", optimizer="adagrad"), tmp_path, ignore)
+    expected = -0.1 * (1 + 1 / 2**0.5)  # gradient 3, then 3 again: 3 / sqrt(9) and 3 / sqrt(18)
+    assert float(net.slow) == pytest.approx(expected, rel=1e-5)
+    assert float(net.fast) == pytest.approx(30 * expected, rel=1e-5)
+
+
+def test_an_unknown_optimizer_names_those_there_are() -> None:
+    with pytest.raises(UsageError, match="optimizer must be one of momentum, adagrad, got 'adam'"):
+        Recipe(1, 1, 0.1, optimizer="adam")
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adagrad"])
 @pytest.mark.parametrize("stop_at", [1, 12, 17, 35])
-def test_a_stopped_run_goes_on_to_the_same_weights(stop_at: int, tmp_path: Path, monkeypatch) -> None:
+def test_a_stopped_run_goes_on_to_the_same_weights(stop_at: int, optimizer: str, tmp_path: Path, monkeypatch) -> None:
+    recipe = replace(RECIPE, optimizer=optimizer)
     undisturbed = small_net()
-    fit(undisturbed, TASKS.get("classify"), Stripes(), RECIPE, tmp_path / "none", ignore)
+    fit(undisturbed, TASKS.get("classify"), Stripes(), recipe, tmp_path / "none", ignore)
 
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
     scratch = tmp_path / "scratch"
@@ -83,10 +119,10 @@ def test_a_stopped_run_goes_on_to_the_same_weights(stop_at: int, tmp_path: Path,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(small_net(), TASKS.get("classify"), Stripes(), RECIPE, scratch, stop)
+        fit(small_net(), TASKS.get("classify"), Stripes(), recipe, scratch, stop)
     assert (scratch / CHECKPOINT).exists()
     resumed = small_net()
-    report = fit(resumed, TASKS.get("classify"), Stripes(), RECIPE, scratch, ignore)
+    report = fit(resumed, TASKS.get("classify"), Stripes(), recipe, scratch, ignore)
     assert report.resumed_at == stop_at
     wanted, got = weights_of(undisturbed), weights_of(resumed)
     assert all(np.array_equal(wanted[name], got[name]) for name in wanted)

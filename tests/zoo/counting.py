@@ -13,6 +13,7 @@ import paddle
 from paddle.nn.layer.norm import _BatchNormBase
 
 from compress.prune.macs import count_macs
+from edge_kit.core.tensors import random_inputs
 from edge_kit.zoo import MODELS
 
 FEED_FORWARD = {"image_classification"}  # families whose networks Paddle can build from shapes alone
@@ -47,7 +48,8 @@ def counted(model: str, only_shapes: bool | None = None) -> Count:
             if isinstance(layer, _BatchNormBase):
                 layer.register_forward_post_hook(add)
         for spec in entry.graphs(entry.published.preprocess).values():
-            macs += count_macs(spec.part(net), {tensor.name: tensor.with_batch(1) for tensor in spec.inputs})
+            shapes = {tensor.name: tensor.with_batch(1) for tensor in spec.inputs}
+            macs += count_macs(spec.part(net), shapes if static else random_inputs(spec.inputs, 1, 0))
     return Count(parameters, macs, normalised[0])
 
 

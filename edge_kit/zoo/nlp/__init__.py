@@ -1,0 +1,1 @@
+"""Language: one file a family of networks."""
