@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ def check_all(facts: Mapping[str, Any], subject: Subject, share: float, limits: 
     """
     return (
         *_parity(facts, limits),
-        *_references(facts, subject, limits),
+        *reference_checks(facts["models"]["fp32"]["metrics"], facts["published_data"], subject, limits.reference_slack),
         *_drop(facts, limits.drop(bool(share))),
         *_agreement(facts, limits),
         *_pruning(facts, share),
@@ -80,19 +80,25 @@ def _parity(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
     ]
 
 
-def _references(facts: Mapping[str, Any], subject: Subject, limits: Limits) -> list[Check]:
-    """Published rows: held to on the published data set, shown as not comparable on any other."""
-    measured = {metric["name"]: metric for metric in facts["models"]["fp32"]["metrics"]}
+def reference_checks(
+    metrics: Sequence[Mapping[str, Any]], published: bool, subject: Subject, slack: float
+) -> list[Check]:
+    """Published rows: held to on the published data set, shown as not comparable on any other.
+
+    Args:
+        metrics: Of full precision, as JSON.
+        slack: How far below its row a metric may lie.
+    """
+    measured = {metric["name"]: metric for metric in metrics}
     checks = []
     for row in subject.references:
         metric = measured.get(row.metric)
         if metric is None:
             continue
         name = f"fp32 {row.metric} against published"
-        if facts["published_data"]:
-            least = row.value - limits.reference_slack
+        if published:
             note = f"published {row.value:g} on {row.dataset}, {row.source}"
-            checks.append(Check.at_least(name, metric["value"], least, row.unit, note))
+            checks.append(Check.at_least(name, metric["value"], row.value - slack, row.unit, note))
         else:
             note = f"not comparable: {metric['dataset']}, published on {row.dataset}"
             checks.append(Check(name, metric["value"], row.value, None, row.unit, "min", note))

@@ -20,7 +20,7 @@ from edge_kit.pipeline.measure import output_differences
 from edge_kit.pipeline.own import settings_of_bundle
 from edge_kit.pipeline.runner import Reporter, Runner
 from edge_kit.pipeline.sources import open_folder
-from edge_kit.pipeline.subject import subject_of
+from edge_kit.pipeline.subject import Subject, subject_of
 from edge_kit.tasks import TASKS, Task
 from edge_kit.tasks.own import OWN
 from runtimes.isolated import Isolated, Model
@@ -58,10 +58,11 @@ class ParityRow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
-    """What all rows of a bundle share."""
+class Scene:
+    """A bundle beside the data that it is scored on."""
 
     bundle: Bundle
+    subject: Subject
     task: Task
     dataset: Dataset
     workspace: Path
@@ -69,14 +70,23 @@ class _Scene:
 
     def model(self, runtime: str, precision: str) -> Model:
         """What a process is to load."""
-        names, reader = self.bundle.manifest.inputs, f"runtime {runtime!r}"
-        graphs = {name: self.bundle.graph_for(precision, name, reads(runtime), reader) for name in names}
-        return Model(runtime, graphs, self.bundle.manifest.inputs, workspace=self.workspace)
+        return model_on(self.bundle, runtime, precision, self.workspace)
 
     def batches(self, graphs: Graphs, graph: str) -> Iterator[Tensors]:
         """Real inputs of one graph."""
         for batch in islice(self.dataset.eval_batches(BATCH), BATCHES):
             yield self.task.feeds(graphs, batch)[graph]
+
+
+def model_on(bundle: Bundle, runtime: str, precision: str, workspace: Path) -> Model:
+    """One precision of a bundle for a process that runs it.
+
+    Raises:
+        BadData: The bundle holds no form of it that the runtime reads.
+    """
+    names, reader = bundle.manifest.inputs, f"runtime {runtime!r}"
+    graphs = {name: bundle.graph_for(precision, name, reads(runtime), reader) for name in names}
+    return Model(runtime, graphs, bundle.manifest.inputs, workspace=workspace)
 
 
 def parity_matrix(
@@ -92,14 +102,10 @@ def parity_matrix(
         UsageError: The bundle's model is not in the zoo, or a runtime has no such name.
         BadData: The data does not fit, or ONNX Runtime cannot run the bundle.
     """
-    base = _base(bundle, data)
-    folder = model_data(DataRequest(base, data), runner).path
-    dataset = open_folder(base, folder, pixels=bundle.takes_pixels())
-    if dataset.labels != bundle.manifest.labels:
-        made = f"bundle {bundle.manifest.id!r} was made for other labels than those of {dataset.name}"
+    scene = open_scene(bundle, data, runner, reporter)
+    if scene.dataset.labels != bundle.manifest.labels:
+        made = f"bundle {bundle.manifest.id!r} was made for other labels than those of {scene.dataset.name}"
         raise BadData(f"{made}; pass --data DIR")
-    task = TASKS.get(subject_of(base).task)
-    scene = _Scene(bundle, task, dataset, runner.workspace.root, reporter.progress)
     with Isolated(scene.model(REFERENCE, FULL)) as reference:
         right = {name: reference.session(name).run for name in bundle.manifest.inputs}
         rows: list[ParityRow] = []
@@ -110,13 +116,27 @@ def parity_matrix(
         return [_located(scene, row, rows, right) for row in rows]
 
 
+def open_scene(bundle: Bundle, data: Path | None, runner: Runner, reporter: Reporter) -> Scene:
+    """Find the data to score a bundle on: the user's folder, or the mini set, made now or before.
+
+    Raises:
+        UsageError: The bundle's model is not in the zoo, or it has no data of its own and none was given.
+        BadData: The data is not of the model's format.
+    """
+    base = _base(bundle, data)
+    folder = model_data(DataRequest(base, data), runner).path
+    dataset = open_folder(base, folder, pixels=bundle.takes_pixels())
+    subject = subject_of(base)
+    return Scene(bundle, subject, TASKS.get(subject.task), dataset, runner.workspace.root, reporter.progress)
+
+
 def _base(bundle: Bundle, data: Path | None) -> dict[str, Any]:
     if bundle.manifest.task == OWN:
         return settings_of_bundle(bundle, data)
     return base_settings(bundle.manifest.id, "mini" if data is None else "published", 0)
 
 
-def _row(scene: _Scene, runtime: str, precision: str, right: Graphs) -> ParityRow:
+def _row(scene: Scene, runtime: str, precision: str, right: Graphs) -> ParityRow:
     try:
         with Isolated(scene.model(runtime, precision)) as process:
             runs = {name: process.session(name).run for name in scene.bundle.manifest.inputs}
@@ -156,7 +176,7 @@ def _usual_agreement(row: ParityRow, rows: Sequence[ParityRow]) -> float:
     return next((one.value for one in found if one is not None), 100.0)
 
 
-def _located(scene: _Scene, row: ParityRow, rows: Sequence[ParityRow], right: Graphs) -> ParityRow:
+def _located(scene: Scene, row: ParityRow, rows: Sequence[ParityRow], right: Graphs) -> ParityRow:
     """A row that falls short, with the first tensor that is wrong in it."""
     bundle = scene.bundle
     if check_row(row, rows).ok is not False or reads(row.runtime) != reads(REFERENCE):

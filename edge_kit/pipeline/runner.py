@@ -46,7 +46,7 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "quantize": ((*PADDLE, "paddleslim", "paddle2onnx"), ("compress.quantize", "convert")),
     "lower": (("onnx", "onnxruntime", "numpy"), ("convert",)),
     "measure": (("onnxruntime", "numpy"), ("runtimes", "edge_kit.tasks")),
-    "bundle": ((), ("edge_kit.core",)),
+    "bundle": (("onnxruntime", "numpy"), ("edge_kit.core", "edge_kit.tasks")),
 }
 
 
