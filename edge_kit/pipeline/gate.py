@@ -26,6 +26,7 @@ from edge_kit.pipeline.parity import Scene
 from edge_kit.tasks import Task
 from runtimes.bench import latency_of
 from runtimes.compare import Verdict, compare
+from runtimes.conditions import Conditions, noise, others
 from runtimes.isolated import Isolated
 from runtimes.timing import Times, TimingPlan, interleave
 
@@ -33,6 +34,7 @@ SMALL = "int8"
 BLOCKS = 200  # parts of the evaluation set that are scored one by one
 NARROW = 0.02  # half the interval of a latency ratio; wider, and it is measured on
 ATTEMPTS = 4
+QUIET = 0.15  # cores that other work may keep busy meanwhile
 PLAN = TimingPlan(seconds=1.0)
 
 
@@ -47,6 +49,7 @@ class Measured:
         latency: By precision, the two taken in turn.
         p95_ms: Of INT8.
         speed: FP32 beside INT8; above 1 INT8 is faster.
+        noise: What disturbed the machine while it was timed; empty where it was quiet.
         reason: Why this runtime cannot run it; all else is empty then.
     """
 
@@ -57,6 +60,7 @@ class Measured:
     latency: Mapping[str, Latency]
     p95_ms: float
     speed: Verdict | None
+    noise: str = ""
     reason: str = ""
 
     @property
@@ -70,7 +74,7 @@ def measure_on(scene: Scene, runtime: str, plan: TimingPlan = PLAN) -> Measured:
     try:
         with ExitStack() as stack:
             running = {p: stack.enter_context(Isolated(scene.model(runtime, p))) for p in (FULL, SMALL)}
-            times, speed = timed(running, plan, scene.progress)
+            times, speed, disturbed = timed(running, plan, scene.progress)
             runs = {p: {name: one.session(name).run for name in one.footprint.inputs} for p, one in running.items()}
             footprints = {p: one.footprint for p, one in running.items()}
             metrics = {p: scene.task.evaluate(run, scene.dataset, scene.progress) for p, run in runs.items()}
@@ -78,32 +82,41 @@ def measure_on(scene: Scene, runtime: str, plan: TimingPlan = PLAN) -> Measured:
             agreement = scene.task.agreement(runs[FULL], runs[SMALL], scene.dataset, size)
             blocks = tuple(_blocks(scene.task, runs, scene.dataset, scene.progress))
     except EdgeKitError as fault:
-        return Measured(runtime, {}, None, (), {}, math.nan, None, str(fault))
+        return Measured(runtime, {}, None, (), {}, math.nan, None, reason=str(fault))
     latency = {p: latency_of(runtime, times[p], footprints[p], plan) for p in times}
     p95 = float(np.percentile(times[SMALL], 95))
-    return Measured(runtime, metrics, agreement, blocks, latency, p95, speed)
+    return Measured(runtime, metrics, agreement, blocks, latency, p95, speed, disturbed)
 
 
 def timed(
     running: Mapping[str, Isolated], plan: TimingPlan, progress: Progress, attempts: int = ATTEMPTS
-) -> tuple[dict[str, Times], Verdict]:
-    """Times by precision in turn, and their ratio; so many times as long where the machine is too noisy to tell."""
+) -> tuple[dict[str, Times], Verdict, str]:
+    """Times by precision in turn, their ratio, and what disturbed them; longer where it is too noisy to tell."""
     timers = {name: one.time for name, one in running.items()}
     parts: list[dict[str, Times]] = []
+    before = running[FULL].conditions()
     while True:
         note = "timing on, it is noisy" if parts else "timing"
         parts.append(interleave(timers, plan, partial(progress, note=note)))
         times = {name: np.concatenate([part[name] for part in parts]) for name in timers}
         speed = compare(FULL, times[FULL], SMALL, times[SMALL])
         if len(parts) == attempts or half_width(speed) <= NARROW:
-            return times, speed
+            return times, speed, _noise(before, running[FULL].conditions(), plan.threads)
 
 
-def time_again(scene: Scene, runtime: str, plan: TimingPlan = PLAN) -> Verdict:
+def _noise(before: Conditions, after: Conditions, busy: int) -> str:
+    """Load before it began is no noise: in CI that is our own work; what ran meanwhile is."""
+    beside = others(before, after, busy)
+    found = [f"{beside:.1f} cores were busy with other work"] if beside > QUIET else []
+    return "; ".join([*found, *noise(replace(before, load=0.0), after, busy)])
+
+
+def time_again(scene: Scene, runtime: str, plan: TimingPlan = PLAN) -> tuple[Verdict, str]:
     """The ratio once more, in processes of its own: luck with one of them is not taken for a change."""
     with ExitStack() as stack:
         running = {p: stack.enter_context(Isolated(scene.model(runtime, p))) for p in (FULL, SMALL)}
-        return timed(running, plan, scene.progress)[1]
+        _, speed, disturbed = timed(running, plan, scene.progress)
+    return speed, disturbed
 
 
 def half_width(speed: Verdict) -> float:

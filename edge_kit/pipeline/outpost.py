@@ -41,13 +41,17 @@ def sentinel_checks(
             p: stack.enter_context(Isolated(model_on(bundle, runtime, p, workspace), host)) for p in (FULL, SMALL)
         }
         answers = {p: pack.run({name: one.session(name).run for name in names}) for p, one in running.items()}
-        _, speed = timed(running, PLAN, progress, attempts=1)
+        _, speed, disturbed = timed(running, PLAN, progress, attempts=1)
     full, small = (deviation(pack.outputs, answers[p]) for p in (FULL, SMALL))
     on_calls = f"{pack.calls} inputs of the sentinel, {where}"
     checks = [Check.at_most(f"sentinel: {FULL} error", full.error, FLOAT_LIMIT, note=f"relative, {on_calls}")]
     checks += _answer_checks(small, deviation(pack.outputs, pack.made), limits, on_calls)
     checks.append(_cut_off(bundle, pack, limits))
-    checks.append(latency_check(f"sentinel: {SMALL} latency ratio", speed, limits.max_latency_ratio, where))
+    checks.append(
+        latency_check(
+            f"sentinel: {SMALL} latency ratio", speed, limits.max_latency_ratio, f"{where}; {disturbed}".strip("; ")
+        )
+    )
     return [*checks, *size_checks(bundle, limits)]
 
 
