@@ -11,7 +11,8 @@ A pack is read without a data set and without what made it; NumPy is enough.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,7 @@ BUDGET = 400_000  # bytes of a pack, about
 FEWEST, MOST = 8, 64
 POOL = 1000  # held-out samples to choose from
 LARGEST_SIDE = 112  # of a picture; larger ones are kept in blocks of pixels, so that more of them fit
+CANDIDATES = 4  # around each rank, to choose a class from
 VALUES = 4096  # of one output of one call
 COMPRESSED = 0.8  # of the bytes of real pictures, measured on the mini set
 
@@ -95,10 +97,10 @@ def write_pack(
     shapes = [shape for shape, _ in pool]
     usual = max(set(shapes), key=shapes.count)
     fitting = [i for i, shape in enumerate(shapes) if shape == usual]
-    chosen = [fitting[i] for i in choose([pool[i][1] for i in fitting])]
-    first = next(_feeds(task, dataset, specs, runs[FULL], {chosen[0]}))
+    first = next(_feeds(task, dataset, specs, runs[FULL], {fitting[0]}))
     bytes_each = COMPRESSED * sum(_stored_bytes(specs[g], feed) for g, feed in first.items())
-    wanted = set(chosen[: int(np.clip(BUDGET / bytes_each, FEWEST, MOST))])
+    count = int(np.clip(BUDGET / bytes_each, FEWEST, MOST))
+    wanted = {fitting[i] for i in choose([pool[i][1] for i in fitting], count)}
     kept = list(_feeds(task, dataset, specs, runs[FULL], wanted))
     inputs = {g: {n: np.stack([feed[g][n] for feed in kept]) for n in kept[0][g]} for g in kept[0]}
     arrays: dict[str, Array] = {}
@@ -172,26 +174,26 @@ def _are_scores(value: Array) -> bool:
     return value.ndim == 3 and value.shape[2] >= 2 and value.dtype.kind == "f"
 
 
-def choose(answers: list[Mapping[str, Mapping[str, Array]]]) -> list[int]:
-    """All places, those that tell most first.
+def choose(answers: Sequence[Mapping[str, Mapping[str, Array]]], count: int) -> list[int]:
+    """Places of the samples that tell most.
 
-    Classes take turns. In each, a sample that full precision is least sure of, which the smallest fault turns, is
-    followed by one of the others at even distances, which a larger fault turns.
+    Ordered by how sure full precision is of them, samples are taken at ranks that grow geometrically: a fault that
+    turns one in a thousand answers turns one of the least sure, and ten times as large a fault about as many more
+    again. Around each rank the class that was taken least often has precedence.
     """
     margins, classes = zip(*(_margin(one) for one in answers), strict=True)
-    queues = []
-    for group in sorted(set(classes)):
-        places = [i for i in np.argsort(margins, kind="stable") if classes[i] == group]
-        spread = [places[int(share * len(places))] for share in _van_der_corput(len(places))]
-        mixed = [int(i) for pair in zip(places, spread, strict=True) for i in pair]
-        queues.append(list(dict.fromkeys(mixed)))
-    longest = max(len(queue) for queue in queues)
-    return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
-
-
-def _van_der_corput(count: int) -> list[float]:
-    """1/2, 1/4, 3/4, 1/8 ...: however many are taken, they lie evenly in 0..1."""
-    return [sum(int(bit) / 2 ** (k + 1) for k, bit in enumerate(reversed(f"{i:b}"))) for i in range(1, count + 1)]
+    order = [int(i) for i in np.argsort(margins, kind="stable")]
+    ranks = np.empty(len(order))
+    ranks[order] = np.arange(1, len(order) + 1)
+    taken: Counter[int] = Counter()
+    chosen: list[int] = []
+    for rank in np.geomspace(1, len(order), min(count, len(order))):
+        near = np.argsort(np.abs(np.log(ranks / rank)), kind="stable")
+        free = [int(i) for i in near if i not in chosen][:CANDIDATES]
+        best = min(free, key=lambda i: taken[classes[i]])
+        taken[classes[best]] += 1
+        chosen.append(best)
+    return chosen
 
 
 def _margin(answer: Mapping[str, Mapping[str, Array]]) -> tuple[float, int]:
