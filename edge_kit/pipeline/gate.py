@@ -35,7 +35,7 @@ BLOCKS = 200  # parts of the evaluation set that are scored one by one
 NARROW = 0.02  # half the interval of a latency ratio; wider, and it is measured on
 ATTEMPTS = 4
 QUIET = 0.15  # cores that other work may keep busy meanwhile
-PLAN = TimingPlan(seconds=1.0)
+PLAN = TimingPlan(seconds=0.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,16 @@ def read_pack(bundle: Bundle) -> Pack:
             arrays = {name: stored[name] for name in stored.files}
         pack = Pack(_read_inputs(arrays), _read(arrays, "output"), _read(arrays, "made"))
         _check(pack, bundle)
-    except (ValueError, KeyError, IndexError, OSError, EOFError, StopIteration, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        OSError,
+        EOFError,
+        StopIteration,
+        zipfile.BadZipFile,
+        MemoryError,
+    ) as error:
         raise BadData(f"{str(path)!r} cannot be read ({error}); make the bundle again") from None
     return pack
 
