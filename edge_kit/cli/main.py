@@ -17,6 +17,7 @@ from edge_kit.cli.bench import bench
 from edge_kit.cli.compress import compress
 from edge_kit.cli.doctor import doctor
 from edge_kit.cli.explain import explain
+from edge_kit.cli.reproduce import reproduce
 from edge_kit.cli.train import train
 from edge_kit.cli.verify import verify
 from edge_kit.cli.zoo import zoo
@@ -67,7 +68,7 @@ def _stop(text: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-for _command in (compress, train, bench, explain, verify, zoo, doctor):
+for _command in (compress, train, bench, explain, verify, reproduce, zoo, doctor):
     app.command(_command.__name__)(_guarded(_command))
 
 

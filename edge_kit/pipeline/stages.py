@@ -224,7 +224,7 @@ def quantize(context: Context) -> None:
         fake = context.scratch / f"{name}.quantized"
         quantize_static(context.inputs["export"] / name, fake, feeds[name], settings)
         paddle_to_onnx(fake, context.out / f"{name}.onnx", spec)
-    write_json(context.out / QUANTIZATION, {"settings": asdict(settings), "calibration": _digest(feeds)})
+    write_json(context.out / QUANTIZATION, {"settings": asdict(settings), "calibration": calibration_digest(feeds)})
 
 
 @stage
@@ -248,7 +248,7 @@ def lower(context: Context) -> None:
         )
     write_json(context.out / "report.json", report)
     if observer:
-        write_json(context.out / QUANTIZATION, {"settings": asdict(observer), "calibration": _digest(feeds)})
+        write_json(context.out / QUANTIZATION, {"settings": asdict(observer), "calibration": calibration_digest(feeds)})
 
 
 @stage
@@ -411,7 +411,7 @@ def _feeds(context: Context, dataset: Dataset, runs: Graphs, samples: int) -> di
     return found
 
 
-def _digest(feeds: Mapping[str, list[Tensors]]) -> dict[str, Any]:
+def calibration_digest(feeds: Mapping[str, list[Tensors]]) -> dict[str, Any]:
     """What the calibration set was, so that a receipt can be held to it."""
     digest = hashlib.sha256()
     for graph in sorted(feeds):
