@@ -19,6 +19,7 @@ from edge_kit.core.bundle import Bundle
 from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import read_json, write_json
 from edge_kit.core.records import Check
+from edge_kit.pipeline.checks import USUAL_AGREEMENT
 from edge_kit.pipeline.gate import SMALL, Measured, first_difference, half_width, targets_digest
 from edge_kit.pipeline.parity import Scene
 from runtimes.compare import Verdict
@@ -78,7 +79,7 @@ def _check_entry(entry: Mapping[str, Any]) -> None:
         numbers = [row["score"]["value"], *(row["speed"][key] for key in ("ratio", "low", "high")), *_parts(row)]
         if not all(math.isfinite(float(number)) for number in numbers):
             raise ValueError("a number in it is not finite")
-        str(row["score"]["name"]), str(row["isa"]), str(row["noise"]), str(row["version"])
+        str(row["score"]["name"]), bool(row["score"]["metric"]), str(row["isa"]), str(row["noise"]), str(row["version"])
 
 
 def update_baseline(path: Path, entries: Mapping[str, Any]) -> None:
@@ -114,7 +115,12 @@ def _row(one: Measured) -> dict[str, Any]:
     latency = one.latency[SMALL]
     return {
         "version": latency.runtime_version,
-        "score": {"name": one.score.name, "value": one.score.value, "unit": one.score.unit},
+        "score": {
+            "name": one.score.name,
+            "value": one.score.value,
+            "unit": one.score.unit,
+            "metric": bool(one.metrics[SMALL]),
+        },
         "parts": " ".join(f"{value:g}" for value in one.blocks),  # a list would fill hundreds of lines
         "speed": {"ratio": one.speed.ratio, "low": one.speed.low, "high": one.speed.high},
         "noise": one.noise,
@@ -161,6 +167,9 @@ def _score_check(runtime: str, before: Mapping[str, Any], now: Mapping[str, Any]
     score, was = now["score"], before["score"]
     name, unit = f"baseline: {SMALL} {score['name']} on {runtime}", score["unit"]
     old, new = _parts(before), _parts(now)
+    if not score["metric"] and unit not in USUAL_AGREEMENT:
+        note = f"{was['value']:.4g} in the baseline; which way is better is not known of it"
+        return Check(name, score["value"], was["value"], None, unit, "min", note)
     if not comparable or len(old) != len(new) or was["name"] != score["name"]:
         note = f"not comparable: {was['name']} {was['value']:.2f} was measured on other samples"
         return Check(name, score["value"], was["value"], None, unit, "min", note)

@@ -20,7 +20,7 @@ from edge_kit.core.progress import Progress
 from edge_kit.core.records import Check, Latency, Metric
 from edge_kit.core.tensors import Graphs, Tensors
 from edge_kit.data import Dataset
-from edge_kit.pipeline.checks import Limits, reference_checks
+from edge_kit.pipeline.checks import USUAL_AGREEMENT, Limits, reference_checks
 from edge_kit.pipeline.limits import GateLimits
 from edge_kit.pipeline.parity import Scene
 from edge_kit.tasks import Task
@@ -210,7 +210,8 @@ def limit_checks(bundle: Bundle, measured: Measured, limits: GateLimits) -> list
         checks.append(held(f"{SMALL} {small.name} drop {on}", drop, limits.max_drop, "points", note))
     agreement = measured.agreement
     note = f"with FP32 on {agreement.samples} samples of {agreement.dataset}"
-    least, unit = limits.min_agreement, agreement.unit
+    unit = agreement.unit
+    least = limits.min_agreement if unit in USUAL_AGREEMENT else None  # of others a small one may be the better
     checks.append(held(f"{SMALL} {agreement.name} {on}", agreement.value, least, unit, note, sense="min"))
     return [*checks, *_latency_checks(measured, measured.speed, limits), *size_checks(bundle, limits)]
 

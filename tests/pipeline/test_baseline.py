@@ -20,7 +20,7 @@ ENTRY = {
     "runtimes": {
         "onnx": {
             "version": "1",
-            "score": {"name": "top1", "value": 90.0, "unit": "%"},
+            "score": {"name": "top1", "value": 90.0, "unit": "%", "metric": True},
             "parts": "100 80",
             "speed": {"ratio": 2.0, "low": 1.95, "high": 2.05},
             "noise": "",

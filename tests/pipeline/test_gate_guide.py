@@ -53,7 +53,11 @@ def test_the_workflow_runs_as_written(toy_run: Result, session_cli: Cli, reposit
     # The toy and a copy of the session's workspace in place of the model and an empty one; no other word is changed.
     assert set(job["env"]) == {"MODEL", "EDGE_KIT_HOME"}
     shutil.copytree(session_cli.workspace, repository / "copy", symlinks=True)
-    env = {**session_cli.in_workspace(repository / "copy").env, "MODEL": "toynet", "PATH": f"{repository / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    env = {
+        **session_cli.in_workspace(repository / "copy").env,
+        "MODEL": "toynet",
+        "PATH": f"{repository / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
 
     def run(command: str) -> subprocess.CompletedProcess[str]:
         # GitHub runs a step so.
