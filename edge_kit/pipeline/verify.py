@@ -17,6 +17,7 @@ from edge_kit.core.tensors import random_inputs
 from edge_kit.pipeline.baseline import compare_with, entry_of, read_baseline, update_baseline
 from edge_kit.pipeline.bench import runtimes_of
 from edge_kit.pipeline.bundles import all_bundles
+from edge_kit.pipeline.checks import Limits
 from edge_kit.pipeline.gate import Measured, limit_checks, measure_on, published_checks, scene_checks, time_again
 from edge_kit.pipeline.limits import GateLimits, LimitsFile, check_models, find_limits, read_limits
 from edge_kit.pipeline.outpost import sentinel_checks
@@ -54,7 +55,9 @@ class Gate:
 
     def limits_of(self, bundle: Bundle, runtime: str) -> GateLimits:
         """Flags, then the file, then what the bundle was made under."""
-        recorded = GateLimits.recorded(bundle.receipt()["limits"])
+        receipt = bundle.receipt()
+        usual = GateLimits(max_drop=Limits().drop(bool(receipt["request"]["prune"])))
+        recorded = GateLimits.recorded(receipt["limits"]).over(usual)
         return self.flags.over(self.limits.of((bundle.path.name, bundle.manifest.id), runtime)).over(recorded)
 
 

@@ -176,6 +176,7 @@ def test_weights_that_cost_two_points_are_caught_against_the_baseline(
     shrunk = with_weights(whole.graph("int8", "main"), tmp_path / "worse.onnx", lambda i, w: 0.96 * w)
     worse = remade(whole, tmp_path, {"int8": shrunk})
     found = failed(session_cli("verify", str(worse.path), "--baseline", path, "--json"))
+    assert "int8 top1 drop on onnx" in found
     assert re.match(r"97\.\d\d in the baseline; -\d\.\d\d \[-\d\.\d\d, -", found["baseline: int8 top1 on onnx"])
 
 
