@@ -23,6 +23,7 @@ class Conditions:
         ticks: Of all kinds, since the machine started.
         load: Processes that ran or waited, mean of the last minute.
         mhz: Frequency of the first core now.
+        idle: Ticks in which nothing ran, since the machine started.
     """
 
     cpu: str
@@ -31,6 +32,7 @@ class Conditions:
     ticks: int
     load: float
     mhz: float
+    idle: int = 0
 
 
 def look(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Conditions:
@@ -45,6 +47,7 @@ def look(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Conditions:
         ticks=sum(ticks[:8]),
         load=load,
         mhz=khz / 1000,
+        idle=sum(ticks[3:5]),
     )
 
 
@@ -66,6 +69,18 @@ def noise(before: Conditions, after: Conditions, busy: int) -> tuple[str, ...]:
         if high > FREQUENCY_SPREAD * low:
             found.append(f"the frequency went from {before.mhz:.0f} to {after.mhz:.0f} MHz")
     return tuple(found)
+
+
+def others(before: Conditions, after: Conditions, busy: int) -> float:
+    """How many cores were busy with other work between two looks.
+
+    Args:
+        busy: Cores that the measurement itself kept busy.
+    """
+    ticks = after.ticks - before.ticks
+    if ticks <= 0:
+        return 0.0
+    return max(0.0, before.cores * (1 - (after.idle - before.idle) / ticks) - busy)
 
 
 def _ticks(stat: Path) -> list[int]:

@@ -5,12 +5,14 @@
     SHA256SUMS    of every other file; `sha256sum -c SHA256SUMS` checks the bundle where Python is missing
     fp32/main.onnx, int8/main.onnx ...
     paddle/main.pdmodel, paddle/main.pdiparams ...: the full precision graphs as Paddle Inference reads them
+    sentinel.npz  a few real inputs with what full precision answers, so that it can be checked without a data set
 
 Reading a bundle needs NumPy and the standard library.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_kit.core.errors import BadData, UsageError
-from edge_kit.core.files import sha256_file, write_json
+from edge_kit.core.files import as_json, sha256_file, sha256_json, write_json
 from edge_kit.core.images import CropPreprocess, read_preprocess
 from edge_kit.core.tensors import TensorSpec
 from edge_kit.core.words import KIND as WORDS
@@ -27,6 +29,8 @@ from edge_kit.core.words import WordPreprocess
 
 PADDLE_WEIGHTS = ".pdiparams"  # beside each `.pdmodel`, where it has weights
 MANIFEST, RECEIPT, SUMS = "bundle.json", "receipt.json", "SHA256SUMS"
+SENTINEL = "sentinel.npz"
+SEAL = "sha256"  # in the receipt: of all the rest of it
 FORMAT = 1
 SHOWN = 200  # characters of a preprocessing, which may hold a whole vocabulary
 FULL = "fp32"  # the precision of the Paddle graphs
@@ -154,26 +158,14 @@ class Bundle:
         return self.manifest.preprocess.get("kind") == "crop"
 
     def verify(self) -> None:
-        """Check every file against its recorded SHA-256.
+        """Check every file against its recorded SHA-256, and the three records against each other.
 
         Raises:
-            BadData: Names the first file that is changed, missing or not part of the bundle.
+            BadData: Names the first file that is changed, missing, a link, or not part of the bundle.
         """
-        sums = self.path / SUMS
-        if not sums.is_file():
-            raise BadData(f"{str(sums)!r} is missing; make the bundle again")
-        recorded: dict[str, str] = {}
-        for line in sums.read_text(errors="replace").splitlines():
-            digest, _, name = line.partition("  ")
-            recorded[name] = digest
-        there = {p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file()} - {SUMS}
-        for name in sorted(there | set(recorded)):
-            if name not in there:
-                raise BadData(f"{name!r} of bundle {str(self.path)!r} is missing; make the bundle again")
-            if name not in recorded:
-                raise BadData(f"{name!r} is not part of bundle {str(self.path)!r}; remove it")
-            if sha256_file(self.path / name) != recorded[name]:
-                raise BadData(f"{name!r} of bundle {str(self.path)!r} was changed after it was made; make it again")
+        fault = _fault(self.path)
+        if fault:
+            raise BadData(fault)
 
 
 def write_bundle(
@@ -182,12 +174,14 @@ def write_bundle(
     graphs: Mapping[str, Mapping[str, Path]],
     receipt: Mapping[str, Any],
     paddle: Mapping[str, Path] | None = None,
+    sentinel: Path | None = None,
 ) -> None:
     """Fill an empty folder.
 
     Args:
         graphs: precision -> graph name -> file to copy to the path that the manifest gives.
         paddle: graph name -> `.pdmodel` to copy likewise, with the weights beside it.
+        sentinel: What `edge_kit.pipeline.sentinel` made; bundles of models without samples have none.
     """
     sources = {manifest.graphs[p][name]: source for p, named in graphs.items() for name, source in named.items()}
     for name, source in (paddle or {}).items():
@@ -195,15 +189,103 @@ def write_bundle(
         weights = source.with_suffix(PADDLE_WEIGHTS)
         if weights.is_file():
             sources[Path(manifest.paddle[name]).with_suffix(PADDLE_WEIGHTS).as_posix()] = weights
+    if sentinel is not None:
+        sources[SENTINEL] = sentinel
     files: dict[str, dict[str, Any]] = {}
     for place, source in sources.items():
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / place)
         files[place] = {"sha256": sha256_file(source), "bytes": source.stat().st_size}
     write_json(folder / MANIFEST, {"format": FORMAT, **asdict(manifest), "files": files})
-    write_json(folder / RECEIPT, {"bundle": sha256_file(folder / MANIFEST), **receipt})
-    names = sorted([*files, MANIFEST, RECEIPT])
-    (folder / SUMS).write_text("".join(f"{sha256_file(folder / name)}  {name}\n" for name in names))
+    document = {"bundle": sha256_file(folder / MANIFEST), **receipt}
+    write_json(folder / RECEIPT, {**document, SEAL: sha256_json(document)})
+    names = [*files, MANIFEST, RECEIPT]
+    (folder / SUMS).write_text(_sums({name: sha256_file(folder / name) for name in names}))
+
+
+def _sums(digests: Mapping[str, str]) -> str:
+    return "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
+
+
+def _fault(folder: Path) -> str:
+    """The first file that is not as it was made, as one line; empty where all are."""
+    bundle = f"of bundle {str(folder)!r}"
+    entries = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()}
+    for name, path in sorted(entries.items()):
+        if path.is_symlink() or not path.is_file():
+            return f"{name!r} {bundle} is a link or no plain file; make the bundle again"
+    if SUMS not in entries:
+        return f"{str(folder / SUMS)!r} is missing; make the bundle again"
+    text = entries.pop(SUMS).read_bytes()
+    recorded = _read_sums(text.decode(errors="replace"))
+    for name in sorted(entries.keys() | recorded.keys()):
+        if name not in entries:
+            unknown = "; or 'SHA256SUMS' was changed" if name not in _named_elsewhere(folder) else ""
+            return f"{name!r} {bundle} is missing{unknown}; make the bundle again"
+        if name not in recorded:
+            named = name in _named_elsewhere(folder)
+            return _changed(SUMS, bundle) if named else f"{name!r} is not part {bundle}; remove it"
+        if sha256_file(entries[name]) != recorded[name]:
+            return _changed(_liar(folder, name), bundle)
+    for name in sorted(recorded):
+        if _vouched(folder, name) not in (recorded[name], None):
+            return _changed(name, bundle)  # together with its line
+    # A line added or spelt in another way may still say what is true.
+    return "" if text == _sums(recorded).encode() else _changed(SUMS, bundle)
+
+
+def _changed(name: str, bundle: str) -> str:
+    return f"{name!r} {bundle} was changed after it was made; make it again"
+
+
+def _read_sums(text: str) -> dict[str, str]:
+    parts = (line.partition("  ") for line in text.splitlines())
+    return {name: digest for digest, _, name in parts}
+
+
+def _liar(folder: Path, name: str) -> str:
+    """Which of two files was changed where `SHA256SUMS` and the file it names do not agree."""
+    return SUMS if sha256_file(folder / name) == _vouched(folder, name) else name
+
+
+def _vouched(folder: Path, name: str) -> str | None:
+    """The digest that the other records tell of a file; None where they tell none.
+
+    The manifest tells those of graphs, the receipt that of the manifest, and the receipt vouches for itself.
+    """
+    if name == RECEIPT:
+        content = (folder / name).read_bytes()
+        return hashlib.sha256(content).hexdigest() if _is_sealed(content) else None
+    return _told(folder, RECEIPT).get("bundle") if name == MANIFEST else _listed(folder).get(name)
+
+
+def _is_sealed(content: bytes) -> bool:
+    try:
+        document = json.loads(content)
+        seal = document.pop(SEAL)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    written = as_json({**document, SEAL: seal})
+    return bool(seal == sha256_json(document) and written == content)
+
+
+def _named_elsewhere(folder: Path) -> set[str]:
+    return {MANIFEST, RECEIPT, *_listed(folder)}
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """Digests of the files that the manifest tells."""
+    files = _told(folder, MANIFEST).get("files")
+    return {name: one.get("sha256", "") for name, one in files.items()} if isinstance(files, dict) else {}
+
+
+def _told(folder: Path, name: str) -> dict[str, Any]:
+    """A record that may itself have been changed; empty where it cannot be read."""
+    try:
+        document = json.loads((folder / name).read_bytes())
+    except (ValueError, OSError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _read_manifest(document: dict[str, Any]) -> Manifest:

@@ -50,7 +50,12 @@ def _umask() -> int:
 
 def write_json(path: Path, document: Any) -> None:
     """Write a JSON document, atomically, its keys in the order they have."""
-    write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+    write_atomic(path, as_json(document))
+
+
+def as_json(document: Any) -> bytes:
+    """A JSON document as `write_json` writes it."""
+    return (json.dumps(document, indent=2) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:

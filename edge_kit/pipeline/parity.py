@@ -22,10 +22,10 @@ from edge_kit.pipeline.model_files import ModelFiles
 from edge_kit.pipeline.own import settings_of_bundle
 from edge_kit.pipeline.runner import Reporter, Runner
 from edge_kit.pipeline.sources import open_folder
-from edge_kit.pipeline.subject import subject_of
+from edge_kit.pipeline.subject import Subject, subject_of
 from edge_kit.tasks import TASKS, Task
 from edge_kit.tasks.own import OWN
-from runtimes.isolated import Isolated
+from runtimes.isolated import Isolated, Model
 from runtimes.registry import get_runtime, reads
 from runtimes.timing import TimingPlan
 
@@ -79,9 +79,17 @@ class Scene:
     scored: bool = True
     plan: TimingPlan = TimingPlan()
 
+    def model(self, runtime: str, precision: str) -> Model:
+        """What a process is to load.
+
+        Raises:
+            BadData: There is no form of it that the runtime reads.
+        """
+        return self.files.model(runtime, precision, self.workspace, self.plan)
+
     def process(self, runtime: str, precision: str) -> Isolated:
         """A process with one precision loaded; use as a context."""
-        return Isolated(self.files.model(runtime, precision, self.workspace, self.plan))
+        return Isolated(self.model(runtime, precision))
 
     def batches(self, graphs: Graphs, graph: str) -> Iterator[Tensors]:
         """Real inputs of one graph."""
@@ -91,6 +99,14 @@ class Scene:
     def graph(self, precision: str, name: str) -> Path:
         """The ONNX file of one graph."""
         return self.files.find(precision, name, reads(REFERENCE), f"runtime {REFERENCE!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleScene(Scene):
+    """A bundle beside the data that it is scored on."""
+
+    bundle: Bundle
+    subject: Subject
 
 
 def parity_matrix(
@@ -106,12 +122,8 @@ def parity_matrix(
         UsageError: The bundle's model is not in the zoo, or a runtime has no such name.
         BadData: The data does not fit, or ONNX Runtime cannot run the bundle.
     """
-    base = bundle_settings(bundle, data)
-    folder = model_data(DataRequest(base, data), runner).path
-    dataset = open_folder(base, folder, pixels=bundle.takes_pixels())
-    check_labels(bundle, dataset)
-    task = TASKS.get(subject_of(base).task)
-    scene = Scene(ModelFiles.of_bundle(bundle), task, dataset, runner.workspace.root, reporter.progress)
+    scene = open_scene(bundle, data, runner, reporter)
+    check_labels(bundle, scene.dataset)
     with scene.process(REFERENCE, FULL) as reference:
         right = graph_runs(reference, scene.files)
         rows: list[ParityRow] = []
@@ -181,6 +193,21 @@ def check_labels(bundle: Bundle, dataset: Dataset) -> None:
     if dataset.labels != bundle.manifest.labels:
         made = f"bundle {bundle.manifest.id!r} was made for other labels than those of {dataset.name}"
         raise BadData(f"{made}; pass --data DIR")
+
+
+def open_scene(bundle: Bundle, data: Path | None, runner: Runner, reporter: Reporter) -> BundleScene:
+    """Find the data to score a bundle on: the user's folder, or the mini set, made now or before.
+
+    Raises:
+        UsageError: The bundle's model is not in the zoo, or it has no data of its own and none was given.
+        BadData: The data is not of the model's format.
+    """
+    base = bundle_settings(bundle, data)
+    folder = model_data(DataRequest(base, data), runner).path
+    dataset = open_folder(base, folder, pixels=bundle.takes_pixels())
+    subject, files = subject_of(base), ModelFiles.of_bundle(bundle)
+    task = TASKS.get(subject.task)
+    return BundleScene(files, task, dataset, runner.workspace.root, reporter.progress, bundle=bundle, subject=subject)
 
 
 def bundle_settings(bundle: Bundle, data: Path | None) -> dict[str, Any]:

@@ -62,7 +62,7 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("convert", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline"),
     ),
     "measure": (("onnxruntime", "numpy"), ("runtimes", "edge_kit.tasks")),
-    "bundle": ((), ("edge_kit.core",)),
+    "bundle": (("onnxruntime", "numpy"), ("edge_kit.core", "edge_kit.tasks")),
 }
 
 

@@ -345,7 +345,22 @@ def bundle(context: Context) -> None:
     paddle = {name: context.inputs["export"] / f"{name}.pdmodel" for name in manifest.paddle}
     folder = context.out / BUNDLE
     folder.mkdir()
-    write_bundle(folder, manifest, graphs, context.settings["receipt"], paddle)
+    sentinel = _sentinel(context, manifest, graphs)
+    write_bundle(folder, manifest, graphs, context.settings["receipt"], paddle, sentinel)
+
+
+def _sentinel(context: Context, manifest: Manifest, graphs: Mapping[str, Mapping[str, Path]]) -> Path:
+    from edge_kit.pipeline.sentinel import write_pack
+    from runtimes.registry import get_runtime
+
+    runs = {
+        p: {name: get_runtime("onnx").load(path).run for name, path in named.items()} for p, named in graphs.items()
+    }
+    specs = {name: GraphSpec(inputs, tuple(manifest.outputs[name])) for name, inputs in manifest.inputs.items()}
+    path = context.scratch / "sentinel.npz"
+    dataset = open_dataset(context, pixels=_takes_pixels(context))
+    write_pack(path, TASKS.get(manifest.task), dataset, specs, runs)
+    return path
 
 
 def _manifest(context: Context) -> Manifest:

@@ -34,7 +34,10 @@ def make_bundle(folder: Path, receipt: dict[str, object] | None = None) -> Bundl
     program = folder / "program.pdmodel"
     program.write_bytes(b"nor a program")
     program.with_suffix(".pdiparams").write_bytes(b"its weights")
-    write_bundle(out, manifest, {"fp32": {name: source for name in names}}, receipt or {"when": 1}, {"step": program})
+    pack = folder / "pack"
+    pack.write_bytes(b"no pack either")
+    graphs = {"fp32": {name: source for name in names}}
+    write_bundle(out, manifest, graphs, receipt or {"when": 1}, {"step": program}, pack)
     return Bundle(out)
 
 

@@ -80,10 +80,14 @@ register(
 
 
 @pytest.fixture(scope="module")
-def two_graphs(session_cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Result:
+def path(session_cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> str:
     site = tmp_path_factory.mktemp("two")
     install_distribution(site, "autoencoder", "edge_kit.models", "two_graphs", TWO_GRAPHS)
-    path = f"{session_cli.env['PYTHONPATH']}:{site}"
+    return f"{session_cli.env['PYTHONPATH']}:{site}"
+
+
+@pytest.fixture(scope="module")
+def two_graphs(session_cli: Cli, path: str) -> Result:
     return session_cli("compress", "autoencoder", *ANY_RATIO, "--json", PYTHONPATH=path)
 
 
@@ -122,3 +126,25 @@ def test_how_far_each_output_is_off_is_told_without_labels(two_graphs: Result) -
 def test_the_table_prints_without_a_metric(two_graphs: Result, session_cli: Cli) -> None:
     done = session_cli("verify", two_graphs.json["bundle"])
     assert done.code == 0, done.err
+
+
+def test_its_sentinel_holds_both_graphs_and_has_no_flips(two_graphs: Result, session_cli: Cli, path: str) -> None:
+    done = session_cli("verify", two_graphs.json["bundle"], "--sentinel", "--json", PYTHONPATH=path)
+    assert done.code == 0, done.err
+    checks = {check["name"]: check for check in done.json[0]["checks"]}
+    assert checks["sentinel: fp32 error"]["value"] < 1e-6
+    assert 1e-4 < checks["sentinel: int8 error"]["value"] < 0.3
+    assert "sentinel: int8 flips" not in checks
+
+
+def test_a_gate_shows_an_agreement_that_may_be_better_when_it_is_small_and_holds_it_to_nothing(
+    two_graphs: Result, session_cli: Cli, path: str, tmp_path: Path
+) -> None:
+    command = ("verify", two_graphs.json["bundle"], "--baseline", str(tmp_path / "b.json"), "--json")
+    assert session_cli(*command, "--update-baseline", PYTHONPATH=path).code == 0
+    done = session_cli(*command, "--min-agreement", "95", PYTHONPATH=path)
+    checks = {check["name"]: check for check in done.json[0]["checks"]}
+    assert checks["int8 largest relative error on onnx"]["ok"] is None
+    assert checks["baseline: int8 largest relative error on onnx"]["ok"] is None
+    assert "which way is better" in checks["baseline: int8 largest relative error on onnx"]["note"]
+    assert checks["baseline: int8 bytes"]["ok"] is True

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from pathlib import Path
 
 import onnx
 import pytest
 from onnx import numpy_helper
 
-from edge_kit.core.bundle import SUMS, Bundle
-from edge_kit.core.files import sha256_file
+from edge_kit.core.bundle import Bundle
 from edge_kit.core.records import Metric
 from edge_kit.pipeline.parity import ParityRow, check_row
 from tests.conftest import Cli, Result, install_distribution
+from tests.pipeline.remade import remade
 
 WRONG = """
 import tempfile
@@ -80,15 +78,8 @@ def test_an_engine_that_is_wrong_falls_short_and_the_tensor_is_named(
 
 
 def test_a_bundle_of_other_labels_asks_for_its_data(toy_run: Result, session_cli: Cli, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(toy_run.json["bundle"], copy)
-    manifest = copy / "bundle.json"
-    document = json.loads(manifest.read_text())
-    document["labels"][7] = "another"
-    manifest.write_text(json.dumps(document))
-    sums = copy / SUMS
-    lines = [line for line in sums.read_text().splitlines() if not line.endswith("bundle.json")]
-    sums.write_text("\n".join([*lines, f"{sha256_file(manifest)}  bundle.json"]) + "\n")
+    toy = Bundle(Path(toy_run.json["bundle"]))
+    copy = remade(toy, tmp_path, labels=(*toy.manifest.labels[:7], "another", *toy.manifest.labels[8:])).path
     done = session_cli("verify", str(copy), "--runtime", "onnx")
     assert done.code == 1, done.out
     assert "was made for other labels than those of mini-imagenet; pass --data DIR" in done.err
