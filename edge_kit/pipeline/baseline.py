@@ -29,7 +29,7 @@ FORMAT = 1
 SURE = 2.6
 """Deviations: of 200 comparisons of equal models, one lies farther off, and the latency is then measured again."""
 SMALLEST = 0.02
-"""A slowdown below this is none: a new process of the same model differs by as much."""
+"""A slowdown below this is none: chosen, not measured; a new process of the same model is never quite as fast."""
 NOISY = 0.30
 """The same on a machine with other work: what it does to memory hits FP32 and INT8 unequally (measured: 1.26 times)."""
 

@@ -324,6 +324,8 @@ def bundle_name(request: CompressRequest) -> str:
     if request.data is not None:
         data = request.data.resolve()
         parts.append(own_id(data.name) if own and data.is_file() else data.name)
+    if request.target != "auto":
+        parts.append(request.target)
     if request.input != FLOAT:
         parts.append(request.input)
     return "-".join(parts)

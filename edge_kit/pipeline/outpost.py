@@ -22,8 +22,7 @@ PLAN = TimingPlan(repeats=100, seconds=0.5)
 MORE_FLIPS = 5.0
 """Points above where it was made: other kernels round in another way, and the pack looks for samples on the edge."""
 MORE_ERROR = 1.5
-"""Times that where it was made: OpenVINO's kernels against ONNX Runtime's gave 1.03 on MobileNetV2, saturating pairs
-of AVX2 several times as much."""
+"""Times that where it was made: OpenVINO's kernels against ONNX Runtime's gave 1.03 on MobileNetV2."""
 
 
 def sentinel_checks(

@@ -19,6 +19,7 @@ from edge_kit.pipeline.process import run_in_child
 # What each stage's result depends on besides its settings and inputs: packages by version, our own rooms by content.
 PADDLE = ("paddlepaddle", "paddlepaddle-gpu", "numpy")
 IMAGES = ("opencv-python", "scikit-learn")
+ENGINES = ("onnxruntime", "openvino", "ncnn", "MNN")  # that a target may be measured on
 DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "data": ((*IMAGES, "numpy"), ("edge_kit.data",)),
     "download": ((), ()),
@@ -54,14 +55,14 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (*PADDLE, "paddleslim", "paddle2onnx", "onnx", *IMAGES),
         ("compress", "convert", "edge_kit.zoo", "edge_kit.tasks", "edge_kit.train", "edge_kit.data"),
     ),
-    "lower": (("onnx", "onnxruntime", "numpy"), ("convert",)),
+    "lower": (("onnx", "onnxruntime", "numpy"), ("convert", "runtimes")),
     "judge": (("onnxruntime", "numpy", *IMAGES), ("runtimes", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline")),
-    "sensitivity": (("onnx", "onnxruntime", "numpy"), ("convert",)),
+    "sensitivity": (("onnx", "onnxruntime", "numpy"), ("convert", "runtimes")),
     "mix": (
         ("onnx", "onnxruntime", "numpy", *IMAGES),
-        ("convert", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline"),
+        ("convert", "runtimes", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline"),
     ),
-    "measure": (("onnxruntime", "numpy"), ("runtimes", "edge_kit.tasks")),
+    "measure": ((*ENGINES, "numpy"), ("runtimes", "edge_kit.tasks")),
     "bundle": (("onnxruntime", "numpy"), ("edge_kit.core", "edge_kit.tasks")),
 }
 

@@ -34,7 +34,7 @@ POOL = 1000  # held-out samples to choose from
 LARGEST_SIDE = 112  # of a picture; larger ones are kept in blocks of pixels, so that more of them fit
 CANDIDATES = 4  # around each rank, to choose a class from
 VALUES = 4096  # of one output of one call
-COMPRESSED = 0.8  # of the bytes of real pictures, measured on the mini set
+COMPRESSED = 0.8  # of the bytes, guessed for real pictures
 
 Feed = Mapping[str, Tensors]
 """Inputs of every graph for one call."""
