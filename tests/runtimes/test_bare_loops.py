@@ -16,7 +16,7 @@ import pytest
 
 from edge_kit.core.tensors import MAIN
 from edge_kit.core.workspace import Workspace
-from runtimes.compare import Verdict, compare
+from runtimes.compare import compare
 from runtimes.conversion import own_form
 from runtimes.isolated import Isolated, Model
 from runtimes.registry import get_runtime, reads
@@ -27,6 +27,7 @@ MODELS = ("mobilenetv1", "mobilenetv2", "resnet50")
 ENGINES = ("onnx", "openvino", "ncnn", "mnn", "paddle")
 SIDE = 224
 PLAN = TimingPlan(warmup=10, repeats=60, seconds=3)
+PAIRS = 3
 CLOSE = 0.03
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -65,18 +66,25 @@ def bare(engine: str, graph: Path) -> Iterator[Timer]:
         child.stdin.close()
 
 
-def held_to_bare_loop(engine: str, graph: Path) -> Verdict:
-    with Isolated(Model(engine, {MAIN: graph})) as harness, bare(engine, graph) as loop:
-        times = interleave({"bare": loop, "harness": harness.time}, PLAN)
-    return compare("bare", times["bare"], "harness", times["harness"])
+def held_to_bare_loop(engine: str, graph: Path) -> float:
+    """Bare over harness: the median of several pairs of processes, as no two of one model are equally fast."""
+    found = []
+    for _ in range(PAIRS):
+        with Isolated(Model(engine, {MAIN: graph})) as harness, bare(engine, graph) as loop:
+            times = interleave({"bare": loop, "harness": harness.time}, PLAN)
+        found.append(compare("bare", times["bare"], "harness", times["harness"]))
+    shown = ", ".join(f"{one.ratio:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in found)
+    ratio = float(np.median([one.ratio for one in found]))
+    print(f"bare over harness {ratio:.3f}, the median of {shown}")
+    return ratio
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("model", MODELS)
 def test_the_harness_measures_the_engine(model: str, engine: str, graphs: dict[tuple[str, str], Path]) -> None:
-    found = held_to_bare_loop(engine, graphs[model, engine])
-    print(f"{model} on {engine}: bare over harness {found.ratio:.3f} [{found.low:.3f}, {found.high:.3f}]")
-    assert abs(found.ratio - 1) <= CLOSE, found
+    print(f"{model} on {engine}:", end=" ")
+    ratio = held_to_bare_loop(engine, graphs[model, engine])
+    assert abs(ratio - 1) <= CLOSE
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -85,15 +93,14 @@ def test_openvino_is_as_fast_as_its_own_benchmark_says(model: str, graphs: dict[
     tool = ["taskset", "--cpu-list", str(max(os.sched_getaffinity(0)))]
     tool += [str(Path(sys.executable).with_name("benchmark_app")), "-m", str(graph), "-d", "CPU"]
     tool += ["-api", "sync", "-hint", "none", "-nthreads", "1", "-nstreams", "1", "-infer_precision", "f32", "-t", "3"]
-    tool += ["-shape", f"image[1,3,{SIDE},{SIDE}]"]
+    tool += ["-shape", f"image[1,3,{SIDE},{SIDE}]", "-ip", "f32"]  # left alone, it would take bytes for a picture
     theirs, ours = [], []
-    with Isolated(Model("openvino", {MAIN: graph})) as harness:
-        harness.time(10, 1)
-        for _ in range(5):
-            said = subprocess.run(tool, capture_output=True, text=True, check=True).stdout
-            [median] = re.findall(r"Median:\s+([\d.]+) ms", said)
-            theirs.append(float(median))
-            ours.append(float(np.median(harness.time(5, 60))))
+    for _ in range(5):
+        said = subprocess.run(tool, capture_output=True, text=True, check=True).stdout
+        [median] = re.findall(r"Median:\s+([\d.]+) ms", said)
+        theirs.append(float(median))
+        with Isolated(Model("openvino", {MAIN: graph})) as harness:
+            ours.append(float(np.median(harness.time(20, 240 if model != "resnet50" else 40))))
     ratio = float(np.median(theirs) / np.median(ours))
     print(f"{model}: benchmark_app {np.median(theirs):.2f} ms, harness {np.median(ours):.2f} ms, ratio {ratio:.3f}")
     assert abs(ratio - 1) <= CLOSE
