@@ -10,6 +10,7 @@ import numpy as np
 from edge_kit.core.errors import UsageError, unknown_name
 from edge_kit.core.images import ImagePreprocess, is_picture, pixels_of
 from edge_kit.core.tensors import Array, GraphSpec, Run, Tensors, TensorSpec
+from edge_kit.pipeline.job import Context
 from edge_kit.zoo import Setup, ZooEntry
 from runtimes.targets import Target
 
@@ -67,3 +68,8 @@ def normalised_first(run: Run, spec: GraphSpec, preprocess: ImagePreprocess) -> 
         return run(prepared)
 
     return with_pixels
+
+
+def takes_pixels(context: Context) -> bool:
+    """Whether a stage's graphs take pixels."""
+    return bool(context.settings.get("input", FLOAT) == PIXELS)

@@ -8,16 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_kit.core.bundle import Manifest, write_bundle
+from edge_kit.core.bundle import write_bundle
 from edge_kit.core.errors import EdgeKitError, UsageError
 from edge_kit.core.files import read_json, write_json
 from edge_kit.core.registry import Registry
-from edge_kit.core.tensors import GraphSpec, Tensors
+from edge_kit.core.tensors import Tensors
 from edge_kit.data import FORMATS, MiniSettings
+from edge_kit.pipeline.contents import manifest_of, write_sentinel
+from edge_kit.pipeline.exports import PARITY_SAMPLES, export_graph, export_network
 from edge_kit.pipeline.feeds import CALIBRATION_BATCH, calibration_feeds, digest_of, feeds_of, graphs_of
 from edge_kit.pipeline.job import Context
-from edge_kit.pipeline.networks import build_network, input_shapes, network_size, save_network
-from edge_kit.pipeline.pixels import FLOAT, PIXELS, normalised_first, picture_of, pixel_specs
+from edge_kit.pipeline.networks import build_network, input_shapes, save_network
+from edge_kit.pipeline.pixels import normalised_first, picture_of, pixel_specs, takes_pixels
 from edge_kit.pipeline.sources import model_of, open_dataset
 from edge_kit.pipeline.subject import subject_of
 from edge_kit.tasks import TASKS
@@ -26,7 +28,6 @@ from edge_kit.train.recipe import Recipe
 if TYPE_CHECKING:
     from convert.lower import LowerReport
     from convert.observe import Observer
-    from edge_kit.data.dataset import Dataset
     from edge_kit.pipeline.mixed import Judge, Lowering
 
 STAGES: Registry[Callable[[Context], None]] = Registry("stage")
@@ -35,7 +36,6 @@ JUDGED = "judged.json"
 RANKING = "ranking.json"
 MIXED = "mixed.json"  # of the stage that left layers in float: which, and why
 QUANTIZATION = "quantization.json"  # of the stage that chose the ranges: how, and on what
-PARITY_SAMPLES = 40
 FIRST_RANGES = 20  # batches that ranges settle on before training; a moving average that keeps 9/10 needs no more
 
 
@@ -116,7 +116,7 @@ def prune(context: Context) -> None:
 def export(context: Context) -> None:
     """Paddle inference model and canonical float ONNX of every graph, and the parity between the two."""
     dataset = open_dataset(context)
-    _export_network(context, dataset, build_network(context, dataset, 0))
+    export_network(context, dataset, build_network(context, dataset, 0))
 
 
 @stage
@@ -133,7 +133,7 @@ def settled(context: Context) -> None:
     runs = {name: layer_run(net, spec) for name, spec in graphs_of(context).items()}
     for name, spec in graphs_of(context).items():
         settle(net, spec, feeds_of(context, dataset, runs, CALIBRATION_BATCH)[name][0])
-    _export_network(context, dataset, net)
+    export_network(context, dataset, net)
 
 
 @stage
@@ -178,7 +178,7 @@ def untrained(context: Context) -> None:
     entry = model_of(context.settings)
     net = entry.build(**entry.published_sizes)
     for name, spec in graphs_of(context).items():
-        _export_graph(context, net, name, spec)
+        export_graph(context, net, name, spec)
 
 
 @stage
@@ -329,7 +329,7 @@ def measure(context: Context) -> None:
     from edge_kit.pipeline.measure import measure_versions
 
     versions = {name: path for name, path in context.inputs.items() if name != "data"}
-    pixels = _takes_pixels(context)
+    pixels = takes_pixels(context)
     dataset, specs = open_dataset(context, pixels=pixels), pixel_specs(graphs_of(context)) if pixels else None
     write_json(context.out / "measured.json", measure_versions(context, dataset, versions, specs))
 
@@ -337,7 +337,7 @@ def measure(context: Context) -> None:
 @stage
 def bundle(context: Context) -> None:
     """Put graphs, manifest and receipt together."""
-    manifest = _manifest(context)
+    manifest = manifest_of(context)
     graphs = {
         precision: {name: context.inputs[precision] / f"{name}.onnx" for name in named}
         for precision, named in manifest.graphs.items()
@@ -345,43 +345,8 @@ def bundle(context: Context) -> None:
     paddle = {name: context.inputs["export"] / f"{name}.pdmodel" for name in manifest.paddle}
     folder = context.out / BUNDLE
     folder.mkdir()
-    sentinel = _sentinel(context, manifest, graphs)
+    sentinel = write_sentinel(context, manifest, graphs)
     write_bundle(folder, manifest, graphs, context.settings["receipt"], paddle, sentinel)
-
-
-def _sentinel(context: Context, manifest: Manifest, graphs: Mapping[str, Mapping[str, Path]]) -> Path:
-    from edge_kit.pipeline.sentinel import write_pack
-    from runtimes.registry import get_runtime
-
-    runs = {
-        p: {name: get_runtime("onnx").load(path).run for name, path in named.items()} for p, named in graphs.items()
-    }
-    specs = {name: GraphSpec(inputs, tuple(manifest.outputs[name])) for name, inputs in manifest.inputs.items()}
-    path = context.scratch / "sentinel.npz"
-    dataset = open_dataset(context, pixels=_takes_pixels(context))
-    write_pack(path, TASKS.get(manifest.task), dataset, specs, runs)
-    return path
-
-
-def _manifest(context: Context) -> Manifest:
-    subject = subject_of(context.settings)
-    pixels, exported = _takes_pixels(context), context.inputs["export"]
-    specs = pixel_specs(subject.graphs) if pixels else subject.graphs
-    dataset = open_dataset(context, pixels=pixels)
-    programs = {} if pixels else {name: exported / f"{name}.pdmodel" for name in specs}
-    return Manifest(
-        id=subject.id,
-        title=subject.title,
-        task=subject.task,
-        target=context.settings["target"],
-        graphs={p: {name: f"{p}/{name}.onnx" for name in specs} for p in ("fp32", "int8")},
-        inputs={name: spec.inputs for name, spec in specs.items()},
-        outputs={name: spec.outputs for name, spec in specs.items()},
-        preprocess=dataset.preprocess.as_dict(),
-        labels=dataset.labels,
-        model=read_json(exported / "report.json")["size"],
-        paddle={name: f"paddle/{name}.pdmodel" for name, program in programs.items() if program.is_file()},
-    )
 
 
 def _fake_quantized(context: Context) -> list[Path]:
@@ -407,7 +372,7 @@ def _lowering(context: Context, feeds: Mapping[str, list[Tensors]]) -> Lowering:
         reports = {}
         for path in _fake_quantized(context):
             name = path.stem
-            picture = picture_of(graphs_of(context)[name]) if _takes_pixels(context) else None
+            picture = picture_of(graphs_of(context)[name]) if takes_pixels(context) else None
             entry = Camera(picture, subject_of(context.settings).preprocess) if picture else None
             kept = keep_float.get(name, ())
             reports[name] = lower(path, out / path.name, target, feeds[name], observer, entry, kept)
@@ -426,40 +391,6 @@ def _write_lowering(context: Context, reports: Mapping[str, LowerReport], feeds:
 def _judge(context: Context) -> Judge:
     from edge_kit.pipeline.mixed import Judge, TrainingSamples
 
-    samples = TrainingSamples(open_dataset(context, pixels=_takes_pixels(context)))
+    samples = TrainingSamples(open_dataset(context, pixels=takes_pixels(context)))
     task = TASKS.get(subject_of(context.settings).task)
     return Judge(task, samples, context.inputs["fp32"], context.settings["max_drop"], context.settings["min_agreement"])
-
-
-def _takes_pixels(context: Context) -> bool:
-    return bool(context.settings.get("input", FLOAT) == PIXELS)
-
-
-def _export_network(context: Context, dataset: Dataset, net: Any) -> None:
-    from convert.parity import measure_parity
-    from edge_kit.train.inference import layer_run
-    from runtimes.registry import get_runtime
-
-    report: dict[str, Any] = {
-        "size": network_size(net, graphs_of(context)),
-        "parity": {},
-        "passes": {},
-    }
-    runs = {name: layer_run(net, spec) for name, spec in graphs_of(context).items()}
-    feeds = feeds_of(context, dataset, runs, PARITY_SAMPLES)
-    for name, spec in graphs_of(context).items():
-        report["passes"][name] = _export_graph(context, net, name, spec)
-        session = get_runtime("onnx").load(context.out / f"{name}.onnx")
-        parity = measure_parity(runs[name], session.run, feeds[name])
-        report["parity"][name] = [asdict(one) for one in parity]
-    write_json(context.out / "report.json", report)
-
-
-def _export_graph(context: Context, net: Any, name: str, spec: GraphSpec) -> dict[str, int]:
-    """One graph as Paddle inference model and canonical ONNX; returns rewrites by pass."""
-    from convert.export import canonicalise, export_paddle, paddle_to_onnx
-
-    export_paddle(net, spec, context.out / name)
-    converted = context.scratch / f"{name}.onnx"
-    paddle_to_onnx(context.out / name, converted, spec)
-    return canonicalise(converted, context.out / f"{name}.onnx")
