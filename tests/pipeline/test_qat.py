@@ -51,7 +51,7 @@ def test_a_pruned_network_is_trained_on_from_its_own_weights(qat_run: Result, se
 def test_after_a_kill_the_next_run_goes_on_and_ends_with_the_same_bundle(qat_run: Result, cli: Cli) -> None:
     run = cli.start(*QAT)
     until_log_says(cli, "=== stage qat:")
-    time.sleep(3)
+    time.sleep(0.3)
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
     assert no_worker_is_left(cli)

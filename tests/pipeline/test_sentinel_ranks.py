@@ -19,7 +19,7 @@ from edge_kit.data import FORMATS, Dataset, MiniSettings
 from edge_kit.pipeline.inputs import base_settings
 from edge_kit.pipeline.sentinel import deviation, read_pack
 from edge_kit.pipeline.sources import open_folder
-from edge_kit.tasks.classify import count_top
+from edge_kit.tasks.classify import are_top
 from runtimes.registry import get_runtime
 from runtimes.targets import TARGETS
 from tests.conftest import Cli, Result
@@ -70,7 +70,7 @@ def calibrated(graph: Path, folder: Path, dataset: Dataset) -> Iterator[tuple[st
 
 
 def top1(run: Run, batches: list[Tensors]) -> float:
-    hits = sum(count_top(run({"image": one["image"]})["logits"], one["label"], 1) for one in batches)
+    hits = sum(int(are_top(run({"image": one["image"]})["logits"], one["label"], 1).sum()) for one in batches)
     return 100 * hits / sum(len(one["label"]) for one in batches)
 
 
