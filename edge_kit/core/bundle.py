@@ -33,7 +33,7 @@ SENTINEL = "sentinel.npz"
 SEAL = "sha256"  # in the receipt: of all the rest of it
 FORMAT = 1
 SHOWN = 200  # characters of a preprocessing, which may hold a whole vocabulary
-FULL = "fp32"  # the precision of the Paddle graphs
+FULL, SMALL = "fp32", "int8"  # precisions; the Paddle graphs are of the first
 
 
 @dataclass(frozen=True, slots=True)

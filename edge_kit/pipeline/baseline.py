@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from edge_kit.core.bundle import Bundle
+from edge_kit.core.bundle import SMALL, Bundle
 from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import read_json, write_json
 from edge_kit.core.records import Check
 from edge_kit.pipeline.checks import USUAL_AGREEMENT
-from edge_kit.pipeline.gate import SMALL, Measured, first_difference, half_width, targets_digest
+from edge_kit.pipeline.gate import Measured, first_difference, half_width, targets_digest
 from edge_kit.pipeline.parity import BundleScene
 from runtimes.compare import Verdict
 from runtimes.targets import cpu_name, this_machine

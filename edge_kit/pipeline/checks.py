@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edge_kit.core.bundle import FULL
+from edge_kit.core.bundle import FULL, SMALL
 from edge_kit.core.records import Check
 from edge_kit.pipeline.subject import Subject
 
-INT8 = "int8"  # the version that ships
 NOT_SHIPPED = "int8-whole"  # INT8 with no layer in float, where that lost too much
 
 USUAL_AGREEMENT = {"%": 95.0, "dB": 20.0}
@@ -158,7 +157,7 @@ def _pruning(facts: Mapping[str, Any], share: float) -> list[Check]:
 
 
 def _ratios(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
-    full, small = facts["models"]["fp32"], facts["models"]["int8"]
+    full, small = facts["models"][FULL], facts["models"][SMALL]
     sizes = (small["size_bytes"], full["size_bytes"])
     plan = full["latency"]
     note = (

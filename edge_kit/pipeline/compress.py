@@ -11,12 +11,12 @@ from typing import Any
 
 from compress.prune.structured import PruneSettings
 from compress.quantize.ptq import PtqSettings
-from edge_kit.core.bundle import Bundle
+from edge_kit.core.bundle import FULL, SMALL, Bundle
 from edge_kit.core.errors import UsageError, unknown_name
 from edge_kit.core.files import read_json
 from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
 from edge_kit.pipeline.bundles import publish_bundle
-from edge_kit.pipeline.checks import INT8, NOT_SHIPPED, Limits, check_all
+from edge_kit.pipeline.checks import NOT_SHIPPED, Limits, check_all
 from edge_kit.pipeline.inputs import (
     DataRequest,
     base_settings,
@@ -155,14 +155,14 @@ class _Work(ABC):
         whole = self.run("lower", plan, inputs)
         asked = {key: getattr(self.request.limits, key) for key in ("max_drop", "min_agreement")}
         if all(limit is None for limit in asked.values()):
-            return {INT8: whole}
-        judged = self.run("judge", {**asked, **self.form}, {"fp32": full, "int8": whole})
+            return {SMALL: whole}
+        judged = self.run("judge", {**asked, **self.form}, {FULL: full, SMALL: whole})
         if read_json(judged.path / JUDGED)["ok"] is not False:
-            return {INT8: whole}
+            return {SMALL: whole}
         inputs = {**inputs, "fp32": full, "sensitivity": self.ranking(ranges)}
         mixed = self.run("mix", {**plan, **asked}, inputs)
         kept = read_json(mixed.path / MIXED)["layers"]
-        return {**({NOT_SHIPPED: whole} if kept else {}), INT8: mixed}
+        return {**({NOT_SHIPPED: whole} if kept else {}), SMALL: mixed}
 
     def ranking(self, ranges: Ranges) -> Input:
         """Layers by the harm that they do in INT8; a camera's graphs have those of the others."""
@@ -273,7 +273,7 @@ def compress(request: CompressRequest, runner: Runner) -> CompressReport:
     machine = {"cpu": cpu_name(), "isa": this_machine().name, "cores": str(os.cpu_count())}
     plan = {"threads": request.threads, **measured_on(TARGETS[work.target]), **work.form}
     measured = work.run("measure", plan, versions, machine)
-    facts = _facts(exported, lowered[INT8], ranges, measured)
+    facts = _facts(exported, lowered[SMALL], ranges, measured)
     facts["engine"] = TARGETS[work.target].engine
     facts["notes"] = [*work.notes, *(lowering_notes(facts["lowering"]) if OWN in work.base else ())]
     if work.form:
@@ -284,10 +284,10 @@ def compress(request: CompressRequest, runner: Runner) -> CompressReport:
         receipt[OWN] = work.base[OWN]
     content = {"target": work.target, "receipt": receipt, **work.form}
     fp32 = list(floats.values())[-1]
-    bundle = work.run("bundle", content, {"export": ranges.export, "fp32": fp32, "int8": lowered[INT8]})
+    bundle = work.run("bundle", content, {"export": ranges.export, FULL: fp32, SMALL: lowered[SMALL]})
     place = publish_bundle(runner.workspace, bundle_name(request), bundle.path / BUNDLE)
-    folders = {name: place / (INT8 if name == INT8 else "fp32") for name in facts["models"]}
-    folders |= {name: lowered[name].path for name in lowered if name != INT8}
+    folders = {name: place / (SMALL if name == SMALL else FULL) for name in facts["models"]}
+    folders |= {name: lowered[name].path for name in lowered if name != SMALL}
     models = {name: _record(folders[name], measured) for name, measured in facts["models"].items()}
     return CompressReport(subject.id, str(place), Bundle(place).digest, tuple(runner.records), models, checks, facts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_kit.core.bundle import Manifest
+from edge_kit.core.bundle import FULL, SMALL, Manifest
 from edge_kit.core.files import read_json
 from edge_kit.core.tensors import GraphSpec
 from edge_kit.pipeline.job import Context
@@ -27,7 +27,7 @@ def manifest_of(context: Context) -> Manifest:
         title=subject.title,
         task=subject.task,
         target=context.settings["target"],
-        graphs={p: {name: f"{p}/{name}.onnx" for name in specs} for p in ("fp32", "int8")},
+        graphs={p: {name: f"{p}/{name}.onnx" for name in specs} for p in (FULL, SMALL)},
         inputs={name: spec.inputs for name, spec in specs.items()},
         outputs={name: spec.outputs for name, spec in specs.items()},
         preprocess=dataset.preprocess.as_dict(),

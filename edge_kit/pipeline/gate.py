@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from edge_kit.core.bundle import FULL, Bundle
+from edge_kit.core.bundle import FULL, SMALL, Bundle
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.files import sha256_json
 from edge_kit.core.progress import Progress
@@ -30,7 +30,6 @@ from runtimes.conditions import Conditions, noise, others
 from runtimes.isolated import Isolated
 from runtimes.timing import Times, TimingPlan, interleave
 
-SMALL = "int8"
 BLOCKS = 200  # parts of the evaluation set that are scored one by one
 NARROW = 0.02  # half the interval of a latency ratio; wider, and it is measured on
 ATTEMPTS = 4

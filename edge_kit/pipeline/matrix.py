@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_kit.core.bundle import FULL
+from edge_kit.core.bundle import FULL, SMALL
 from edge_kit.core.errors import EdgeKitError, UsageError
 from edge_kit.core.files import read_json
 from edge_kit.core.records import Metric, StageRecord
 from edge_kit.pipeline.checks import Limits, published_checks
 from edge_kit.pipeline.inputs import PRETRAINED, DataRequest, base_settings, model_data, take_weights
-from edge_kit.pipeline.parity import ParityRow, check_row
+from edge_kit.pipeline.parity import REFERENCE, ParityRow, check_row
 from edge_kit.pipeline.runner import Input, Reporter, Runner, installed_version
 from edge_kit.pipeline.subject import subject_of
 from edge_kit.zoo import MODELS, ZooEntry, load_all
@@ -22,7 +22,6 @@ from edge_kit.zoo.entry import UNTRAINED
 from runtimes.registry import get_runtime
 from runtimes.targets import cpu_name, this_machine
 
-INT8, REFERENCE = "int8", "onnx"
 CALIBRATION = 200  # as `compress` has it
 PACKAGES = ("edge-kit", "paddlepaddle", "paddlepaddle-gpu", "paddleslim", "paddle2onnx", "numpy")
 
@@ -113,7 +112,7 @@ class _Row:
         exported = line.trained() if trained else line.run("settled", {}, {})
         lowered = line.lowered(exported)
         facts = line.measured(exported, lowered, self._request.threads, self._machine)
-        report, versions = read_json(exported.path / "report.json"), {FULL: exported, INT8: lowered}
+        report, versions = read_json(exported.path / "report.json"), {FULL: exported, SMALL: lowered}
         parity = [*_on_reference(report, facts), *self._elsewhere(line, versions)]
         return {
             **_identity(self._entry),
@@ -189,7 +188,7 @@ class _Line:
 
     def measured(self, exported: Input, lowered: Input, threads: int, machine: Mapping[str, str]) -> dict[str, Any]:
         plan = {"threads": threads, "runtime": REFERENCE}
-        made = self.run("measure", plan, {FULL: exported, INT8: lowered}, machine)
+        made = self.run("measure", plan, {FULL: exported, SMALL: lowered}, machine)
         facts: dict[str, Any] = read_json(made.path / "measured.json")
         return facts
 
@@ -197,11 +196,11 @@ class _Line:
 def _figures(facts: Mapping[str, Any], trained: bool) -> dict[str, Any]:
     models, [verdict] = facts["models"], facts["verdicts"]
     metrics = {name: model["metrics"][:1] if trained else [] for name, model in models.items()}
-    first = [metrics[name][0]["value"] for name in (FULL, INT8) if metrics[name]]
+    first = [metrics[name][0]["value"] for name in (FULL, SMALL) if metrics[name]]
     return {
         "metrics": metrics,
         "drop": first[0] - first[1] if first else None,
-        "agreement": facts["agreement"][INT8],
+        "agreement": facts["agreement"][SMALL],
         "size_bytes": {name: model["size_bytes"] for name, model in models.items()},
         "latency": {name: model["latency"] for name, model in models.items()},
         "speedup": {key: verdict[key] for key in ("ratio", "low", "high", "verdict")},
@@ -211,9 +210,9 @@ def _figures(facts: Mapping[str, Any], trained: bool) -> dict[str, Any]:
 def _on_reference(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[ParityRow]:
     """ONNX Runtime was measured already: full precision against Paddle, INT8 against full precision."""
     metrics = {name: [Metric(**one) for one in model["metrics"]] for name, model in facts["models"].items()}
-    agreement = Metric(**facts["agreement"][INT8])
+    agreement = Metric(**facts["agreement"][SMALL])
     same = replace(agreement, value=100.0) if agreement.unit == "%" else None
-    off = {FULL: report["parity"], INT8: facts["differences"][INT8]}
+    off = {FULL: report["parity"], SMALL: facts["differences"][SMALL]}
     return [
         ParityRow(
             REFERENCE,
@@ -223,7 +222,7 @@ def _on_reference(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[P
             max_abs=max(one["max_abs"] for outputs in off[precision].values() for one in outputs),
             max_rel=max(one["max_rel"] for outputs in off[precision].values() for one in outputs),
         )
-        for precision, agreed in ((FULL, same), (INT8, agreement))
+        for precision, agreed in ((FULL, same), (SMALL, agreement))
     ]
 
 

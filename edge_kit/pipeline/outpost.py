@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from edge_kit.core.bundle import FULL, Bundle
+from edge_kit.core.bundle import FULL, SMALL, Bundle
 from edge_kit.core.errors import EdgeKitError, MissingDependency
 from edge_kit.core.progress import Progress
 from edge_kit.core.records import Check
@@ -13,7 +13,7 @@ from edge_kit.pipeline.gate import held, latency_check, size_checks, timed
 from edge_kit.pipeline.limits import GateLimits
 from edge_kit.pipeline.model_files import ModelFiles
 from edge_kit.pipeline.parity import FLOAT_LIMIT
-from edge_kit.pipeline.sentinel import SMALL, Deviation, Pack, deviation, read_pack
+from edge_kit.pipeline.sentinel import Deviation, Pack, deviation, read_pack
 from runtimes.hosts import Host
 from runtimes.isolated import Isolated
 from runtimes.timing import TimingPlan

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from convert.parity import Parity, measure_parity
-from edge_kit.core.bundle import FULL, Bundle
+from edge_kit.core.bundle import FULL, SMALL, Bundle
 from edge_kit.core.errors import BadData, EdgeKitError
 from edge_kit.core.tensors import Graphs, Tensors, random_inputs
 from edge_kit.pipeline.exports import PARITY_SAMPLES
 from edge_kit.pipeline.feeds import CALIBRATION_BATCH, digest_of
-from edge_kit.pipeline.gate import SMALL, Measured, first_difference, measure_on
+from edge_kit.pipeline.gate import Measured, first_difference, measure_on
 from edge_kit.pipeline.measure import output_differences
 from edge_kit.pipeline.parity import REFERENCE, BundleScene, open_scene
 from edge_kit.pipeline.runner import Reporter, Runner, installed_version

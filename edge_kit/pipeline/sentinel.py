@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_kit.core.bundle import FULL, SENTINEL, Bundle
+from edge_kit.core.bundle import FULL, SENTINEL, SMALL, Bundle
 from edge_kit.core.errors import BadData
 from edge_kit.core.tensors import Array, Graphs, GraphSpec, Tensors, TensorSpec
 from edge_kit.data import Dataset
 from edge_kit.tasks import Task
 
-SMALL = "int8"
 BUDGET = 400_000  # bytes of a pack, about
 FEWEST, MOST = 8, 64
 POOL = 1000  # held-out samples to choose from

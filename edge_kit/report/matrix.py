@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-FULL, INT8 = "fp32", "int8"
+from edge_kit.core.bundle import FULL, SMALL
+
 Document = Mapping[str, Any]
 
 
@@ -73,8 +74,8 @@ def _cells(row: Document, report: Document, notes: _Notes) -> list[str]:
     published = ", ".join(f"{one['metric']} {one['value']:g} {one['unit']}" for one in row["published"]["metrics"])
     if row["reason"]:
         return [row["id"], f"failed {notes.mark(row['reason'])}", *["-"] * (len(headings) - 3), published or "none"]
-    full, small = (row["size_bytes"][name] for name in (FULL, INT8))
-    times = [row["latency"][name]["p50_ms"] for name in (FULL, INT8)]
+    full, small = (row["size_bytes"][name] for name in (FULL, SMALL))
+    times = [row["latency"][name]["p50_ms"] for name in (FULL, SMALL)]
     speed = row["speedup"]
     return [
         row["id"],
