@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from edge_kit.core import errors
 from edge_kit.core.errors import EdgeKitError
-from edge_kit.core.tensors import Array, Tensors, TensorSpec
+from edge_kit.core.tensors import Array, Run, Tensors, TensorSpec
 from runtimes.conditions import Conditions
 from runtimes.faults import one_line
 from runtimes.frames import FrameReport
@@ -190,6 +190,10 @@ class Isolated(_Process):
     def session(self, graph: str) -> IsolatedSession:
         """One of the graphs, to run on arrays of one's own."""
         return IsolatedSession(self, graph)
+
+    def runs(self) -> dict[str, Run]:
+        """Every graph as a function."""
+        return {graph: self.session(graph).run for graph in self.footprint.inputs}
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, Array]:
         """Run one graph."""

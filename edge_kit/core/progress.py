@@ -11,3 +11,7 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """`done` of `total`; `note` is a few words for people."""
         ...
+
+
+def silent(done: int, total: int, note: str = "") -> None:
+    """Tell nobody: who calls it has a progress of its own."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from edge_kit.core.bundle import FULL, SMALL, Manifest
 from edge_kit.core.files import read_json
 from edge_kit.core.tensors import GraphSpec
+from edge_kit.pipeline.feeds import onnx_runs
 from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.pixels import pixel_specs, takes_pixels
 from edge_kit.pipeline.sources import open_dataset
@@ -40,11 +41,8 @@ def manifest_of(context: Context) -> Manifest:
 def write_sentinel(context: Context, manifest: Manifest, graphs: Mapping[str, Mapping[str, Path]]) -> Path:
     """The pack of samples and answers that a bundle is checked by without its data set."""
     from edge_kit.pipeline.sentinel import write_pack
-    from runtimes.registry import get_runtime
 
-    runs = {
-        p: {name: get_runtime("onnx").load(path).run for name, path in named.items()} for p, named in graphs.items()
-    }
+    runs = {precision: onnx_runs(named) for precision, named in graphs.items()}
     specs = {name: GraphSpec(inputs, tuple(manifest.outputs[name])) for name, inputs in manifest.inputs.items()}
     path = context.scratch / "sentinel.npz"
     dataset = open_dataset(context, pixels=takes_pixels(context))

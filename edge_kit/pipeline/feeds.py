@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from edge_kit.core.tensors import Graphs, GraphSpec, Tensors
+from edge_kit.core.progress import Progress
+from edge_kit.core.tensors import Graphs, GraphSpec, Run, Tensors
 from edge_kit.data import Dataset
 from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.sources import open_dataset
 from edge_kit.pipeline.subject import subject_of
-from edge_kit.tasks import TASKS
+from edge_kit.tasks import TASKS, Task
 
 CALIBRATION_BATCH = 20
 
@@ -23,26 +25,37 @@ def graphs_of(context: Context) -> Mapping[str, GraphSpec]:
 
 def calibration_feeds(context: Context) -> dict[str, list[Tensors]]:
     """What every graph is calibrated on; a graph that reads another's output is fed by the float one."""
-    from runtimes.registry import get_runtime
-
-    paths = {name: context.inputs["export"] / f"{name}.onnx" for name in graphs_of(context)}
-    runs = {name: get_runtime("onnx").load(path).run for name, path in paths.items()}
+    runs = onnx_runs({name: context.inputs["export"] / f"{name}.onnx" for name in graphs_of(context)})
     return feeds_of(context, open_dataset(context), runs, context.settings["calibration"])
 
 
+def onnx_runs(paths: Mapping[str, Path]) -> dict[str, Run]:
+    """Graphs in files as functions, in this process."""
+    from runtimes.registry import get_runtime
+
+    return {name: get_runtime("onnx").load(path).run for name, path in paths.items()}
+
+
 def feeds_of(context: Context, dataset: Dataset, runs: Graphs, samples: int) -> dict[str, list[Tensors]]:
+    """What `training_feeds` gives for a stage's task."""
+    task = TASKS.get(subject_of(context.settings).task)
+    return training_feeds(task, dataset, runs, samples, context.progress)
+
+
+def training_feeds(
+    task: Task, dataset: Dataset, runs: Graphs, samples: int, progress: Progress
+) -> dict[str, list[Tensors]]:
     """Batches of training samples, prepared as for evaluation, as each graph takes them.
 
     Args:
         runs: The graphs, for those that read what another computes.
     """
-    task = TASKS.get(subject_of(context.settings).task)
     found: dict[str, list[Tensors]] = {name: [] for name in runs}
     total = min(samples, dataset.train_size())
     for i, batch in enumerate(dataset.calibration_batches(samples, CALIBRATION_BATCH)):
         for name, inputs in task.feeds(runs, batch).items():
             found[name].append(inputs)
-        context.progress(min(i * CALIBRATION_BATCH, total), total, "calibration samples")
+        progress(min(i * CALIBRATION_BATCH, total), total, "calibration samples")
     return found
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from edge_kit.core.bundle import FULL, SMALL, Bundle
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.files import sha256_json
-from edge_kit.core.progress import Progress
+from edge_kit.core.progress import Progress, silent
 from edge_kit.core.records import Check, Latency, Metric
 from edge_kit.core.tensors import Graphs, Tensors
 from edge_kit.data import Dataset
@@ -74,7 +74,7 @@ def measure_on(scene: BundleScene, runtime: str, plan: TimingPlan = PLAN) -> Mea
         with ExitStack() as stack:
             running = {p: stack.enter_context(scene.process(runtime, p)) for p in (FULL, SMALL)}
             times, speed, disturbed = timed(running, plan, scene.progress)
-            runs = {p: {name: one.session(name).run for name in one.footprint.inputs} for p, one in running.items()}
+            runs = {p: one.runs() for p, one in running.items()}
             footprints = {p: one.footprint for p, one in running.items()}
             metrics = {p: scene.task.evaluate(run, scene.dataset, scene.progress) for p, run in runs.items()}
             size = scene.dataset.eval_size()
@@ -144,7 +144,7 @@ def _blocks(task: Task, runs: Mapping[str, Graphs], dataset: Dataset, progress: 
     side = math.ceil(size / BLOCKS)
     for i, batch in enumerate(dataset.eval_batches(side)):
         part = cast(Dataset, _Part(dataset, batch))
-        metrics = task.evaluate(runs[SMALL], part, lambda done, total, note="": None)
+        metrics = task.evaluate(runs[SMALL], part, silent)
         score = metrics[0] if metrics else task.agreement(runs[FULL], runs[SMALL], part, size)
         progress(min(i * side, size), size, "part by part")
         yield float(score.value)

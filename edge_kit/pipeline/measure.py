@@ -49,7 +49,7 @@ def measure_versions(
         }
         # Timing first: the machine is then as quiet as it will be.
         times = interleave({v: one.time for v, one in processes.items()}, plan, context.progress)
-        runs = {v: {graph: one.session(graph).run for graph in files[v]} for v, one in processes.items()}
+        runs = {v: one.runs() for v, one in processes.items()}
         models = {
             v: {
                 "metrics": [asdict(one) for one in task.evaluate(runs[v], dataset, _noted(context.progress, v))],

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from convert.lower import LowerReport
-from edge_kit.core.progress import Progress
+from edge_kit.core.progress import Progress, silent
 from edge_kit.core.records import Check
 from edge_kit.core.tensors import Graphs, Tensors
 from edge_kit.data import Dataset
+from edge_kit.pipeline.feeds import onnx_runs
 from edge_kit.tasks import Task
-from runtimes.registry import get_runtime
 
 JUDGED_SAMPLES = 1000  # training samples that a loss is measured on
 
@@ -64,9 +64,9 @@ class Judge:
     def check(self, candidate: Path) -> Check:
         """Of the graphs in a folder; `ok` is None where nothing was asked for that can be measured."""
         full, own = _runs(self.reference), _runs(candidate)
-        before = self.task.evaluate(full, self.dataset, _silent)
+        before = self.task.evaluate(full, self.dataset, silent)
         if before:
-            after = self.task.evaluate(own, self.dataset, _silent)
+            after = self.task.evaluate(own, self.dataset, silent)
             name, drop = f"{before[0].name} drop", before[0].value - after[0].value
             note = f"on {before[0].samples:,} training samples"
             if self.max_drop is None:
@@ -146,8 +146,4 @@ def _said(check: Check) -> str:
 
 
 def _runs(folder: Path) -> Graphs:
-    return {path.stem: get_runtime("onnx").load(path).run for path in sorted(folder.glob("*.onnx"))}
-
-
-def _silent(done: int, total: int, note: str = "") -> None:
-    """Tells nobody: the search has a progress of its own."""
+    return onnx_runs({path.stem: path for path in sorted(folder.glob("*.onnx"))})

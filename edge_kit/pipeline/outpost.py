@@ -35,10 +35,10 @@ def sentinel_checks(
     """
     pack = read_pack(bundle)
     where = f"on {runtime}" + (f" on {host.name}" if host else "")
-    names, files = bundle.manifest.inputs, ModelFiles.of_bundle(bundle)
+    files = ModelFiles.of_bundle(bundle)
     with ExitStack() as stack:
         running = {p: stack.enter_context(Isolated(files.model(runtime, p, workspace), host)) for p in (FULL, SMALL)}
-        answers = {p: pack.run({name: one.session(name).run for name in names}) for p, one in running.items()}
+        answers = {p: pack.run(one.runs()) for p, one in running.items()}
         _, speed, disturbed = timed(running, PLAN, progress, attempts=1)
     full, small = (deviation(pack.outputs, answers[p]) for p in (FULL, SMALL))
     on_calls = f"{pack.calls} inputs of the sentinel, {where}"

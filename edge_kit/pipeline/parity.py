@@ -13,7 +13,7 @@ from edge_kit.core.bundle import FULL, Bundle
 from edge_kit.core.errors import BadData, EdgeKitError
 from edge_kit.core.progress import Progress
 from edge_kit.core.records import Check, Metric
-from edge_kit.core.tensors import Graphs, Run, Tensors
+from edge_kit.core.tensors import Graphs, Tensors
 from edge_kit.data import Dataset
 from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data
 from edge_kit.pipeline.job import Context
@@ -125,7 +125,7 @@ def parity_matrix(
     scene = open_scene(bundle, data, runner, reporter)
     check_labels(bundle, scene.dataset)
     with scene.process(REFERENCE, FULL) as reference:
-        right = graph_runs(reference, scene.files)
+        right = reference.runs()
         rows: list[ParityRow] = []
         for precision in scene.files.precisions:
             for runtime in dict.fromkeys((REFERENCE, *runtimes)):
@@ -146,7 +146,7 @@ def score_runtime(context: Context, dataset: Dataset) -> list[dict[str, Any]]:
     told, scene = context.settings, _scene_of(context, dataset)
     scene = replace(scene, scored=told["scored"], plan=TimingPlan(threads=told["threads"]))
     with scene.process(REFERENCE, FULL) as reference:
-        right = graph_runs(reference, scene.files)
+        right = reference.runs()
         return [asdict(_row(scene, told["on"], precision, right)) for precision in scene.files.precisions]
 
 
@@ -161,7 +161,7 @@ def compare_pieces(context: Context, dataset: Dataset) -> dict[str, Any]:
     """
     scene, found = _scene_of(context, dataset), {}
     with scene.process(REFERENCE, FULL) as reference:
-        right = graph_runs(reference, scene.files)
+        right = reference.runs()
         batch = next(iter(dataset.eval_batches(PIECES)))
         feeds = scene.task.feeds(right, batch)
     for name in scene.files.inputs:
@@ -177,11 +177,6 @@ def _scene_of(context: Context, dataset: Dataset) -> Scene:
     files = ModelFiles.of_folders(subject.graphs, {name: folders[name] for name in sorted(folders)})
     # Conversions are kept with what this stage alone reads.
     return Scene(files, TASKS.get(subject.task), dataset, context.scratch, context.progress)
-
-
-def graph_runs(process: Isolated, files: ModelFiles) -> dict[str, Run]:
-    """Every graph of a loaded model as a function."""
-    return {name: process.session(name).run for name in files.inputs}
 
 
 def check_labels(bundle: Bundle, dataset: Dataset) -> None:
@@ -220,7 +215,7 @@ def bundle_settings(bundle: Bundle, data: Path | None) -> dict[str, Any]:
 def _row(scene: Scene, runtime: str, precision: str, right: Graphs) -> ParityRow:
     try:
         with scene.process(runtime, precision) as process:
-            runs = graph_runs(process, scene.files)
+            runs = process.runs()
             metrics = scene.task.evaluate(runs, scene.dataset, scene.progress) if scene.scored else ()
             agreement = scene.task.agreement(right, runs, scene.dataset, scene.dataset.eval_size())
             differences = output_differences(scene.task, right, runs, scene.dataset)
