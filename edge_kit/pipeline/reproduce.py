@@ -12,7 +12,7 @@ from edge_kit.core.bundle import FULL, SMALL, Bundle
 from edge_kit.core.errors import BadData, EdgeKitError
 from edge_kit.core.tensors import Graphs, Tensors, random_inputs
 from edge_kit.pipeline.exports import PARITY_SAMPLES
-from edge_kit.pipeline.feeds import CALIBRATION_BATCH, digest_of
+from edge_kit.pipeline.feeds import digest_of, training_feeds
 from edge_kit.pipeline.gate import Measured, first_difference, measure_on
 from edge_kit.pipeline.measure import output_differences
 from edge_kit.pipeline.parity import REFERENCE, BundleScene, open_scene
@@ -123,25 +123,35 @@ def _sizes(here: _Here) -> Iterator[Claim]:
 
 def _programs(here: _Here) -> Iterator[Claim]:
     """Paddle's program against ONNX, on random inputs where the data set is not at hand."""
+    limit = here.receipt["limits"]["max_parity"]
     for version, graphs in here.receipt["parity"].items():
         for graph, rows in graphs.items():
+            found, fault = _outputs_off(here.bundle, version, graph)
             for row in rows:
-                name = f"{version} parity {graph}/{row['output']}"
-                limit = here.receipt["limits"]["max_parity"]
-                yield _parity(here.bundle, name, version, graph, row, limit)
+                yield _parity(f"{version} parity {graph}/{row['output']}", row, found, fault, limit)
 
 
-def _parity(bundle: Bundle, name: str, version: str, graph: str, row: Mapping[str, Any], limit: float) -> Claim:
+def _outputs_off(bundle: Bundle, version: str, graph: str) -> tuple[list[Parity], str]:
+    """How far ONNX is off Paddle, every output of a graph, or why nobody can tell."""
     try:
         if version != FULL or bundle.takes_pixels():
             raise BadData(f"the bundle holds no Paddle program of {version}")
         program = get_runtime("paddle").load(bundle.paddle_graph(graph))
         onnx = get_runtime(REFERENCE).load(bundle.graph(FULL, graph))
-        found = _find(measure_parity(program.run, onnx.run, _random(bundle, graph)), row["output"])
+        return measure_parity(program.run, onnx.run, _random(bundle, graph)), ""
     except EdgeKitError as fault:
-        return Claim(name, row["max_rel"], None, UNCHECKED, str(fault))
-    outcome = HOLDS if found.max_rel <= limit else DIFFERS
-    return Claim(name, row["max_rel"], found.max_rel, outcome, f"at most {limit:g}; random inputs here")
+        return [], str(fault)
+
+
+def _parity(name: str, row: Mapping[str, Any], found: list[Parity], fault: str, limit: float) -> Claim:
+    if fault:
+        return Claim(name, row["max_rel"], None, UNCHECKED, fault)
+    try:
+        off = _find(found, row["output"]).max_rel
+    except EdgeKitError as error:
+        return Claim(name, row["max_rel"], None, UNCHECKED, str(error))
+    outcome = HOLDS if off <= limit else DIFFERS
+    return Claim(name, row["max_rel"], off, outcome, f"at most {limit:g}; random inputs here")
 
 
 def _random(bundle: Bundle, graph: str) -> Iterator[Tensors]:
@@ -165,10 +175,7 @@ def _calibration(here: _Here, scene: BundleScene) -> Claim:
             "calibration set", claimed["sha256"], None, UNCHECKED, "the graphs take pixels, and floats were used"
         )
     full = _runs(here.bundle, FULL)
-    feeds: dict[str, list[Tensors]] = {graph: [] for graph in full}
-    for batch in scene.dataset.calibration_batches(wanted, CALIBRATION_BATCH):
-        for graph, inputs in scene.task.feeds(full, batch).items():
-            feeds[graph].append(inputs)
+    feeds = training_feeds(scene.task, scene.dataset, full, wanted, scene.progress)
     found = digest_of(feeds)
     same = found == claimed
     note = f"{claimed['samples']} samples" if same else "the samples are others, or are read in another way here"
