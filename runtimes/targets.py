@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,11 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
         lines = []
     names = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
     return next(names, platform.machine())
+
+
+def machine_conditions() -> dict[str, str]:
+    """What times and INT8 answers taken here depend on."""
+    return {"cpu": cpu_name(), "isa": this_machine().name, "cores": str(os.cpu_count())}
 
 
 def measured_on(target: Target) -> dict[str, str]:

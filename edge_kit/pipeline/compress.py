@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -28,14 +27,15 @@ from edge_kit.pipeline.inputs import (
 from edge_kit.pipeline.own import OwnOptions, is_own, lowering_notes, own_id, take_own
 from edge_kit.pipeline.pixels import FLOAT, PIXELS, check_input, check_takes_pixels
 from edge_kit.pipeline.receipt import make_receipt
-from edge_kit.pipeline.runner import Input, Runner, installed_version
+from edge_kit.pipeline.runner import Input, Line, Runner, installed_versions
 from edge_kit.pipeline.sources import model_of, setup_of
 from edge_kit.pipeline.stages import BUNDLE, JUDGED, MIXED, QUANTIZATION, RANKING
 from edge_kit.pipeline.subject import subject_of
 from edge_kit.tasks.own import OWN
 from edge_kit.train.recipe import Recipe
-from runtimes.targets import TARGETS, cpu_name, measured_on, this_machine
+from runtimes.targets import TARGETS, machine_conditions, measured_on, this_machine
 
+PACKAGES = ("edge-kit", "paddlepaddle", "paddlepaddle-gpu", "paddleslim", "paddle2onnx", "onnxruntime", "numpy")
 PTQ, QAT = METHODS = ("ptq", "qat")
 
 
@@ -56,6 +56,7 @@ class CompressRequest:
         threads: That latency is measured with.
         limits: That the checks hold the result to.
         own: What is told of a model of the user's own.
+        input: What the graphs take, `float` or `uint8-nhwc`.
         quantize: `ptq`, ranges from samples, or `qat`, training with the rounding in it.
     """
 
@@ -108,16 +109,13 @@ class Ranges:
         return {"export": self.export, "quantize": self.graphs}
 
 
-class _Work(ABC):
+class _Work(Line, ABC):
     """One request on its way through the stages.
 
     Attributes:
-        base: Settings of every stage: which model, fed how.
         notes: What was taken for granted, for people.
     """
 
-    base: Mapping[str, Any]
-    data: Input
     notes: tuple[str, ...] = ()
 
     def __init__(self, request: CompressRequest, runner: Runner) -> None:
@@ -128,17 +126,6 @@ class _Work(ABC):
     @abstractmethod
     def exported(self) -> dict[str, Input]:
         """Full precision graphs by version, `fp32` first; the last one ships."""
-
-    def run(
-        self,
-        stage: str,
-        extra: Mapping[str, Any],
-        inputs: Mapping[str, Input],
-        conditions: Mapping[str, str] | None = None,
-    ) -> Input:
-        """Run a stage of this model on this data."""
-        given = {"data": self.data, **inputs}
-        return self.runner.run(stage, {**self.base, **extra}, given, conditions=conditions)
 
     def ranges(self, exported: Input) -> Ranges:
         """By PaddleSlim, after training."""
@@ -270,7 +257,7 @@ def compress(request: CompressRequest, runner: Runner) -> CompressReport:
     floats = {name: work.shipped(one) for name, one in exported.items()}
     lowered = work.int8(floats["fp32"], ranges)
     versions = {**floats, **lowered}
-    machine = {"cpu": cpu_name(), "isa": this_machine().name, "cores": str(os.cpu_count())}
+    machine = machine_conditions()
     plan = {"threads": request.threads, **measured_on(TARGETS[work.target]), **work.form}
     measured = work.run("measure", plan, versions, machine)
     facts = _facts(exported, lowered[SMALL], ranges, measured)
@@ -343,19 +330,7 @@ def _facts(exported: Mapping[str, Input], lowered: Input, ranges: Ranges, measur
     mixed = lowered.path / MIXED
     if mixed.is_file():
         facts["mixed"] = read_json(mixed)
-    facts["versions"] = {
-        name: installed_version(name)
-        for name in (
-            "edge-kit",
-            "paddlepaddle",
-            "paddlepaddle-gpu",
-            "paddleslim",
-            "paddle2onnx",
-            "onnxruntime",
-            "numpy",
-        )
-        if installed_version(name)
-    }
+    facts["versions"] = installed_versions(PACKAGES)
     return facts
 
 

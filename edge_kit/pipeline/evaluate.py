@@ -12,18 +12,20 @@ from edge_kit.core.errors import BadData, EdgeKitError, UsageError, unknown_name
 from edge_kit.core.records import Check
 from edge_kit.core.tensors import MAIN, Array, GraphSpec, Run, Tensors
 from edge_kit.data import Dataset
+from edge_kit.pipeline.bench import PADDLE_PROGRAMS
 from edge_kit.pipeline.bundles import all_bundles
 from edge_kit.pipeline.checks import Limits, published_checks
 from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, take_weights
-from edge_kit.pipeline.model_files import ONNX, PADDLE, ModelFiles
-from edge_kit.pipeline.parity import bundle_settings, check_labels
+from edge_kit.pipeline.model_files import ModelFiles
+from edge_kit.pipeline.parity import check_labels, open_scene
 from edge_kit.pipeline.runner import Input, Reporter, Runner
 from edge_kit.pipeline.sources import open_folder
-from edge_kit.pipeline.subject import subject_of
+from edge_kit.pipeline.subject import Subject, subject_of
 from edge_kit.tasks import TASKS
 from edge_kit.tasks.score import Detailed, Score
 from edge_kit.zoo import MODELS, load_all
 from runtimes.isolated import Isolated
+from runtimes.registry import ONNX
 from runtimes.timing import TimingPlan
 
 
@@ -61,12 +63,11 @@ class _Found:
     """What is to be scored, and on what.
 
     Attributes:
-        base: Settings of its stages.
         renamed: The graph's inputs and outputs where its file may call them otherwise.
     """
 
     files: ModelFiles
-    base: Mapping[str, Any]
+    subject: Subject
     dataset: Dataset
     renamed: GraphSpec | None = None
 
@@ -81,10 +82,9 @@ def evaluate_model(request: EvalRequest, runner: Runner, reporter: Reporter) -> 
         UsageError: There is no such model or precision, or an option does not fit it.
         BadData: The data does not fit, or nothing could be run.
     """
-    found = _find(request, runner)
+    found = _find(request, runner, reporter)
     if request.precision and request.precision not in found.files.precisions:
         raise UsageError(_no_precision(request, found.files.precisions))
-    subject = subject_of(found.base)
     rows, checks = [], []
     for precision in [request.precision] if request.precision else found.files.precisions:
         for runtime in request.runtimes:
@@ -92,7 +92,7 @@ def evaluate_model(request: EvalRequest, runner: Runner, reporter: Reporter) -> 
             row = _row(found, runtime, precision, request, runner, reporter)
             rows.append(row)
             for one in published_checks(
-                row["metrics"], found.dataset.published, subject, of=precision, slack=Limits().reference_slack
+                row["metrics"], found.dataset.published, found.subject, of=precision, slack=Limits().reference_slack
             ):
                 checks.append(asdict(one) | {"name": f"{one.name}, on {runtime}"})
     if all(row["reason"] for row in rows):
@@ -109,7 +109,7 @@ def _row(
     found: _Found, runtime: str, precision: str, request: EvalRequest, runner: Runner, reporter: Reporter
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"precision": precision, "runtime": runtime, "version": "", "threads": request.threads}
-    task = TASKS.get(subject_of(found.base).task)
+    task = TASKS.get(found.subject.task)
     try:
         model = found.files.model(runtime, precision, runner.workspace.root, TimingPlan(threads=request.threads))
         with Isolated(model) as process:
@@ -141,9 +141,9 @@ def _told(dataset: Dataset, request: EvalRequest) -> dict[str, Any]:
     }
 
 
-def _find(request: EvalRequest, runner: Runner) -> _Found:
+def _find(request: EvalRequest, runner: Runner, reporter: Reporter) -> _Found:
     name = request.subject
-    if Path(name).suffix in (ONNX, PADDLE):
+    if Path(name).suffix in (ONNX, PADDLE_PROGRAMS[0]):
         return _file(request, runner)
     if request.like:
         raise UsageError(f"--like tells what a file is; {name!r} brings its own")
@@ -151,21 +151,19 @@ def _find(request: EvalRequest, runner: Runner) -> _Found:
         return _of_zoo(request, runner)
     bundles = {bundle.path.name: bundle for bundle in all_bundles(runner.workspace)}
     if (Path(name) / MANIFEST).is_file():
-        return _bundle(Bundle(Path(name)), request, runner)
+        return _bundle(Bundle(Path(name)), request, runner, reporter)
     if name in bundles:
-        return _bundle(bundles[name], request, runner)
+        return _bundle(bundles[name], request, runner, reporter)
     load_all()
     if name in MODELS:
         raise UsageError(f"{name!r} is no bundle yet, and a zoo model needs --weights FILE or --weights pretrained")
     raise unknown_name("bundle, file or zoo model", name, [*bundles, *MODELS.names()])
 
 
-def _bundle(bundle: Bundle, request: EvalRequest, runner: Runner) -> _Found:
-    base = {**bundle_settings(bundle, request.data), "max_bad": request.max_bad}
-    folder = model_data(DataRequest(base, request.data), runner).path
-    dataset = open_folder(base, folder, pixels=bundle.takes_pixels())
-    check_labels(bundle, dataset)
-    return _Found(ModelFiles.of_bundle(bundle), base, dataset)
+def _bundle(bundle: Bundle, request: EvalRequest, runner: Runner, reporter: Reporter) -> _Found:
+    scene = open_scene(bundle, request.data, runner, reporter, request.max_bad)
+    check_labels(bundle, scene.dataset)
+    return _Found(scene.files, scene.subject, scene.dataset)
 
 
 def _of_zoo(request: EvalRequest, runner: Runner) -> _Found:
@@ -174,8 +172,9 @@ def _of_zoo(request: EvalRequest, runner: Runner) -> _Found:
     base, data = _zoo_data(request.subject, request, runner)
     weights = take_weights(request.weights, base, data, runner)
     exported = runner.run("export", base, {"data": data, "weights": weights})
-    files = ModelFiles.of_folders(subject_of(base).graphs, {FULL: exported.path})
-    return _Found(files, base, open_folder(base, data.path))
+    subject = subject_of(base)
+    files = ModelFiles.of_folders(subject.graphs, {FULL: exported.path})
+    return _Found(files, subject, open_folder(base, data.path))
 
 
 def _file(request: EvalRequest, runner: Runner) -> _Found:
@@ -187,10 +186,11 @@ def _file(request: EvalRequest, runner: Runner) -> _Found:
     if not path.is_file():
         raise BadData(f"model file {request.subject!r} does not exist")
     base, data = _zoo_data(request.like, request, runner)
-    specs = subject_of(base).graphs
+    subject = subject_of(base)
+    specs = subject.graphs
     if list(specs) != [MAIN]:
         raise UsageError(f"{request.like!r} has the graphs {', '.join(specs)}, and a file is one; score a bundle")
-    return _Found(ModelFiles.of_file(path, specs[MAIN], MAIN), base, open_folder(base, data.path), specs[MAIN])
+    return _Found(ModelFiles.of_file(path, specs[MAIN], MAIN), subject, open_folder(base, data.path), specs[MAIN])
 
 
 def _zoo_data(id: str, request: EvalRequest, runner: Runner) -> tuple[dict[str, Any], Input]:

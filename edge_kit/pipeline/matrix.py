@@ -15,12 +15,12 @@ from edge_kit.core.records import Metric, StageRecord
 from edge_kit.pipeline.checks import Limits, published_checks
 from edge_kit.pipeline.inputs import PRETRAINED, DataRequest, base_settings, model_data, take_weights
 from edge_kit.pipeline.parity import REFERENCE, ParityRow, check_row
-from edge_kit.pipeline.runner import Input, Reporter, Runner, installed_version
+from edge_kit.pipeline.runner import Input, Line, Reporter, Runner, installed_versions
 from edge_kit.pipeline.subject import subject_of
 from edge_kit.zoo import MODELS, ZooEntry, load_all
 from edge_kit.zoo.entry import UNTRAINED
 from runtimes.registry import get_runtime
-from runtimes.targets import cpu_name, this_machine
+from runtimes.targets import cpu_name, machine_conditions, this_machine
 
 CALIBRATION = 200  # as `compress` has it
 PACKAGES = ("edge-kit", "paddlepaddle", "paddlepaddle-gpu", "paddleslim", "paddle2onnx", "numpy")
@@ -86,11 +86,10 @@ def _identity(entry: ZooEntry) -> dict[str, Any]:
 
 
 def _conditions(request: MatrixRequest, engines: Mapping[str, str]) -> dict[str, Any]:
-    packages = {name: installed_version(name) for name in PACKAGES}
     return {
         "machine": {"cpu": cpu_name(), "target": this_machine().name, "cores": os.cpu_count()},
         "engines": dict(engines),
-        "packages": {name: version for name, version in packages.items() if version},
+        "packages": installed_versions(PACKAGES),
         "threads": request.threads,
         "data": str(request.data) if request.data else "mini",
     }
@@ -101,7 +100,7 @@ class _Row:
 
     def __init__(self, entry: ZooEntry, request: MatrixRequest, runner: Runner, engines: Mapping[str, str]) -> None:
         self._entry, self._request, self._runner, self._engines = entry, request, runner, engines
-        self._machine = {"cpu": cpu_name(), "isa": this_machine().name, "cores": str(os.cpu_count())}
+        self._machine = machine_conditions()
         trained = request.data is not None and entry.published.weights is not None
         self._base = base_settings(entry.id, "published" if trained else UNTRAINED, request.max_bad)
         self._folder = request.data if trained else None
@@ -160,24 +159,7 @@ class _Row:
         return {"input": facts["models"][FULL]["latency"]["input_shape"], **_figures(facts, True)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """The stages of one model on one data set."""
-
-    base: Mapping[str, Any]
-    data: Input
-    runner: Runner
-
-    def run(
-        self,
-        stage: str,
-        extra: Mapping[str, Any],
-        inputs: Mapping[str, Input],
-        conditions: Mapping[str, str] | None = None,
-    ) -> Input:
-        settings, given = {**self.base, **extra}, {"data": self.data, **inputs}
-        return self.runner.run(stage, settings, given, conditions=conditions)
-
+class _Line(Line):
     def trained(self) -> Input:
         return self.run("export", {}, {"weights": take_weights(PRETRAINED, self.base, self.data, self.runner)})
 

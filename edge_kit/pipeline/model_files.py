@@ -13,8 +13,6 @@ from runtimes.isolated import Model
 from runtimes.registry import reads
 from runtimes.timing import TimingPlan
 
-PADDLE, ONNX = ".pdmodel", ".onnx"
-
 Find = Callable[[str, str, tuple[str, ...], str], Path]
 """A graph's file by precision, graph, suffixes that its reader takes and what that reader is called."""
 

@@ -124,7 +124,7 @@ class Runner:
         """
         packages, rooms = DEPENDS[stage]
         versions = {
-            **_versions(packages),
+            **installed_versions(packages),
             **{room: _code_digest(room) for room in rooms},
             **(conditions or {}),
         }
@@ -147,6 +147,30 @@ class Runner:
         return self.workspace.produce(stage, key, make, on_wait=lambda: self.reporter.waiting(stage))
 
 
+@dataclass
+class Line:
+    """The stages of one model on one data set.
+
+    Attributes:
+        base: Settings of every stage: which model, fed how.
+    """
+
+    base: Mapping[str, Any]
+    data: Input
+    runner: Runner
+
+    def run(
+        self,
+        stage: str,
+        extra: Mapping[str, Any],
+        inputs: Mapping[str, Input],
+        conditions: Mapping[str, str] | None = None,
+    ) -> Input:
+        """Run a stage of this model on this data."""
+        settings, given = {**self.base, **extra}, {"data": self.data, **inputs}
+        return self.runner.run(stage, settings, given, conditions=conditions)
+
+
 def installed_version(package: str) -> str | None:
     """Version of an installed distribution; None where it is not installed."""
     try:
@@ -155,7 +179,8 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+def installed_versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Versions of those distributions that are installed."""
     found = {package: installed_version(package) for package in packages}
     return {package: number for package, number in found.items() if number is not None}
 
