@@ -77,6 +77,10 @@ class Cli:
         folder = self.workspace / "logs"
         return "".join(path.read_text() for path in sorted(folder.glob("*.log"))) if folder.is_dir() else ""
 
+    def with_packages(self, site: Path) -> Cli:
+        """The same, with what lies in a folder installed."""
+        return Cli({**self.env, "PYTHONPATH": f"{self.env['PYTHONPATH']}{os.pathsep}{site}"})
+
     def in_workspace(self, place: Path) -> Cli:
         return Cli({**self.env, "EDGE_KIT_HOME": str(place)})
 

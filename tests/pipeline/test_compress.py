@@ -192,14 +192,19 @@ for precision in ("fp32", "int8"):
     assert all("digit" in line and line.endswith("(1, 10) True") for line in lines)
 
 
-@pytest.mark.parametrize("stage", ["train", "export", "quantize", "lower"])
-def test_after_a_kill_the_next_run_goes_on_and_ends_with_the_same_bundle(stage: str, toy_run: Result, cli: Cli) -> None:
-    run = cli.start(*TOY)
+def kill_in_stage(stage: str, cli: Cli, *args: str) -> None:
+    """Start a command and end it the hard way in a stage; its workers end, too."""
+    run = cli.start(*args)
     until_log_says(cli, f"=== stage {stage}:")
     time.sleep(0.3)
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
     assert no_worker_is_left(cli)
+
+
+@pytest.mark.parametrize("stage", ["train", "export", "quantize", "lower"])
+def test_after_a_kill_the_next_run_goes_on_and_ends_with_the_same_bundle(stage: str, toy_run: Result, cli: Cli) -> None:
+    kill_in_stage(stage, cli, *TOY)
     again = cli(*TOY, "--json")
     assert again.code == 0, again.err
     before = STAGES[: STAGES.index(stage)]

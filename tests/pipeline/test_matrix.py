@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -41,7 +40,7 @@ register(replace(toy, id="toyunfit", build=Unfit))
 def bad_cli(session_cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Cli:
     site = tmp_path_factory.mktemp("bad")
     install_distribution(site, "toybad", "edge_kit.models", "toy_bad", BAD)
-    return Cli({**session_cli.env, "PYTHONPATH": f"{session_cli.env['PYTHONPATH']}{os.pathsep}{site}"})
+    return session_cli.with_packages(site)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import onnx
@@ -62,8 +61,7 @@ def test_an_engine_that_is_wrong_falls_short_and_the_tensor_is_named(
 ) -> None:
     install_distribution(tmp_path, "wrong", "edge_kit.runtimes", "wrong_runtime:Wrong", WRONG)
     bundle = Bundle(Path(toy_run.json["bundle"]))
-    path = f"{session_cli.env['PYTHONPATH']}{os.pathsep}{tmp_path}"
-    done = session_cli("verify", str(bundle.path), "--runtime", "wrong", "--json", PYTHONPATH=path)
+    done = session_cli.with_packages(tmp_path)("verify", str(bundle.path), "--runtime", "wrong", "--json")
     assert done.code == 3, done.err
     assert done.is_one_line()
     [row] = [row for row in done.json[0]["parity"] if (row["runtime"], row["precision"]) == ("wrong", "fp32")]

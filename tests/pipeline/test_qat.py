@@ -1,15 +1,12 @@
 """`compress --quantize qat`, from trained weights to a bundle, as a user starts it."""
 
-import os
-import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from edge_kit.core.bundle import Bundle
 from tests.conftest import TOY, Cli, Result
-from tests.pipeline.test_compress import no_worker_is_left, until_log_says
+from tests.pipeline.test_compress import kill_in_stage
 
 QAT = (*TOY, "--quantize", "qat")
 STAGES = ["data", "train", "export", "qat", "lower", "judge", "measure", "bundle"]
@@ -49,12 +46,7 @@ def test_a_pruned_network_is_trained_on_from_its_own_weights(qat_run: Result, se
 
 
 def test_after_a_kill_the_next_run_goes_on_and_ends_with_the_same_bundle(qat_run: Result, cli: Cli) -> None:
-    run = cli.start(*QAT)
-    until_log_says(cli, "=== stage qat:")
-    time.sleep(0.3)
-    os.kill(run.pid, signal.SIGKILL)
-    run.communicate()
-    assert no_worker_is_left(cli)
+    kill_in_stage("qat", cli, *QAT)
     again = cli(*QAT, "--json")
     assert again.code == 0, again.err
     assert [stage["name"] for stage in again.json["stages"] if stage["cached"]] == STAGES[:3]

@@ -37,7 +37,7 @@ register(
 def reading(session_cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Cli:
     site = tmp_path_factory.mktemp("reader")
     install_distribution(site, "reader", "edge_kit.models", "reader", READER)
-    return Cli({**session_cli.env, "PYTHONPATH": f"{session_cli.env['PYTHONPATH']}:{site}"})
+    return session_cli.with_packages(site)
 
 
 @pytest.fixture(scope="module")
