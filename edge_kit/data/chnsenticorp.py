@@ -21,7 +21,7 @@ from edge_kit.core.errors import BadData
 from edge_kit.core.files import sha256_file
 from edge_kit.core.tensors import Tensors
 from edge_kit.core.words import WordPreprocess, text_fault
-from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions
+from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions, evenly_spread, shuffled
 from edge_kit.data.mini.reviews import make_mini
 
 TRAIN, TEST, WORDS = "train.tsv", "test.tsv", "word_dict.txt"
@@ -101,16 +101,14 @@ class SentimentFolder:
         return len(self._test)
 
     def train_batches(self, batch: int, epoch: int, seed: int, start: int = 0) -> Iterator[Tensors]:
-        order = np.random.default_rng([seed, epoch]).permutation(len(self._train))
-        for first in range(start * batch, len(order) - batch + 1, batch):
-            yield self._batch([self._train[int(i)] for i in order[first : first + batch]])
+        for chosen in shuffled(len(self._train), batch, epoch, seed, start):
+            yield self._batch([self._train[i] for i in chosen])
 
     def eval_batches(self, batch: int) -> Iterator[Tensors]:
         yield from self._plain_batches(self._test, batch)
 
     def calibration_batches(self, samples: int, batch: int) -> Iterator[Tensors]:
-        spread = np.linspace(0, len(self._train) - 1, min(samples, len(self._train))).astype(int)
-        yield from self._plain_batches([self._train[i] for i in np.unique(spread)], batch)
+        yield from self._plain_batches([self._train[i] for i in evenly_spread(len(self._train), samples)], batch)
 
     def _plain_batches(self, samples: Sequence[Sample], batch: int) -> Iterator[Tensors]:
         for start in range(0, len(samples), batch):

@@ -7,9 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from edge_kit.core.progress import Progress
 from edge_kit.core.registry import Registry
 from edge_kit.core.tensors import Tensors
+
+
+def evenly_spread(count: int, most: int) -> list[int]:
+    """At most so many places of `count` samples, from the first to the last."""
+    return [int(i) for i in np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))]
+
+
+def shuffled(count: int, batch: int, epoch: int, seed: int, start: int = 0) -> Iterator[list[int]]:
+    """The places of each training batch of an epoch; see `Dataset.train_batches`."""
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    for first in range(start * batch, count - batch + 1, batch):
+        yield [int(i) for i in order[first : first + batch]]
 
 
 class Dataset(Protocol):

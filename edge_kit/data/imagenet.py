@@ -22,7 +22,7 @@ from edge_kit.core.images import CropPreprocess, Image
 from edge_kit.core.tensors import Array, Tensors
 from edge_kit.data.augment import RandomAreaCrop
 from edge_kit.data.class_folders import find_class_folders
-from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions
+from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions, evenly_spread, shuffled
 from edge_kit.data.mini.imagenet import make_mini
 
 TRAIN_LIST, EVAL_LIST, LABELS = "train_list.txt", "val_list.txt", "readable_label.txt"
@@ -100,9 +100,7 @@ class ImageNetFolder:
         return len(self._eval)
 
     def train_batches(self, batch: int, epoch: int, seed: int, start: int = 0) -> Iterator[Tensors]:
-        order = np.random.default_rng([seed, epoch]).permutation(len(self._train))
-        for first in range(start * batch, len(order) - batch + 1, batch):
-            chosen = [int(i) for i in order[first : first + batch]]
+        for chosen in shuffled(len(self._train), batch, epoch, seed, start):
             pictures = []
             for i in chosen:
                 rng = np.random.default_rng([seed, epoch, i])
@@ -115,8 +113,7 @@ class ImageNetFolder:
 
     def calibration_batches(self, samples: int, batch: int) -> Iterator[Tensors]:
         source = self._train or self._eval
-        spread = np.linspace(0, len(source) - 1, min(samples, len(source))).astype(int)
-        yield from self._plain_batches([source[i] for i in np.unique(spread)], batch)
+        yield from self._plain_batches([source[i] for i in evenly_spread(len(source), samples)], batch)
 
     def _plain_batches(self, samples: list[Sample], batch: int) -> Iterator[Tensors]:
         for start in range(0, len(samples), batch):

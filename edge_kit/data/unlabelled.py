@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from edge_kit.core.errors import UsageError
 from edge_kit.core.tensors import Tensors, TensorSpec
+from edge_kit.data.dataset import evenly_spread
 
 
 class Unlabelled(ABC):
@@ -59,8 +58,7 @@ class Unlabelled(ABC):
 
     def calibration_places(self, samples: int) -> list[int]:
         """Places of at most so many samples, evenly spread over those for calibration."""
-        spread = np.linspace(0, len(self._calibration) - 1, min(samples, len(self._calibration))).astype(int)
-        return [self._calibration[i] for i in np.unique(spread)]
+        return [self._calibration[i] for i in evenly_spread(len(self._calibration), samples)]
 
     def _batches(self, places: Sequence[int], batch: int) -> Iterator[Tensors]:
         """Whole batches only where the graph takes no others; a last one is filled up with its own samples."""
