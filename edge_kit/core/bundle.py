@@ -23,9 +23,8 @@ from typing import Any
 from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import as_json, sha256_file, sha256_json, write_json
 from edge_kit.core.images import CropPreprocess, read_preprocess
+from edge_kit.core.preprocess import P
 from edge_kit.core.tensors import TensorSpec
-from edge_kit.core.words import KIND as WORDS
-from edge_kit.core.words import WordPreprocess
 
 PADDLE_WEIGHTS = ".pdiparams"  # beside each `.pdmodel`, where it has weights
 MANIFEST, RECEIPT, SUMS = "bundle.json", "receipt.json", "SHA256SUMS"
@@ -45,7 +44,7 @@ class Manifest:
         inputs: graph name -> its inputs, of every precision; pixels are uint8 of layout NHWC, BGR.
         outputs: graph name -> names of its outputs, in order.
         preprocess: How a sample becomes an input; `kind` tells how to read the rest: `image` resizes, crops and
-            normalises, `crop` leaves the last to the graph, `words` looks words up.
+            normalises, `crop` leaves the last to the graph, `words` looks words up; `edge_kit/core` has a class for each.
         labels: Of the classes, in order.
         target: Of the INT8 graphs.
         model: Facts of the network: parameters, multiply-accumulates, sizes.
@@ -143,19 +142,20 @@ class Bundle:
             given = str(dict(self.manifest.preprocess))[:SHOWN]
             raise BadData(f"bundle {self.manifest.id!r} takes no pictures: {given}") from None
 
-    def words(self) -> WordPreprocess:
-        """Turns texts, words divided by spaces, into the inputs.
+    def preprocess_as(self, wanted: type[P]) -> P:
+        """Turns a sample into the inputs, where samples are of the kind that `wanted` prepares.
 
         Raises:
-            BadData: The bundle takes no texts.
+            BadData: The bundle takes other samples.
         """
-        if self.manifest.preprocess.get("kind") != WORDS:
-            raise BadData(f"bundle {self.manifest.id!r} takes no texts: {dict(self.manifest.preprocess)}")
-        return WordPreprocess.from_dict(self.manifest.preprocess)
+        if self.manifest.preprocess.get("kind") != wanted.KIND:
+            given = str(dict(self.manifest.preprocess))[:SHOWN]
+            raise BadData(f"bundle {self.manifest.id!r} takes no {wanted.KIND}: {given}")
+        return wanted.from_dict(self.manifest.preprocess)
 
     def takes_pixels(self) -> bool:
         """Whether the graphs take pictures as uint8 (N, H, W, 3) BGR, as `compress --input uint8-nhwc` makes them."""
-        return self.manifest.preprocess.get("kind") == "crop"
+        return self.manifest.preprocess.get("kind") == CropPreprocess.KIND
 
     def verify(self) -> None:
         """Check every file against its recorded SHA-256, and the three records against each other.

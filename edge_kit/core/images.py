@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class CropPreprocess:
         crop: Side of the square cut from the centre, in pixels; the network's input size.
     """
 
+    KIND: ClassVar[str] = "crop"
+
     resize_short: int
     crop: int
 
@@ -36,7 +38,7 @@ class CropPreprocess:
 
     def as_dict(self) -> dict[str, Any]:
         """For `bundle.json`."""
-        return {"kind": "crop", "channel_order": "BGR", "range": [0, 255], **asdict(self)}
+        return {"kind": self.KIND, "channel_order": "BGR", "range": [0, 255], **asdict(self)}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> CropPreprocess:
@@ -86,12 +88,14 @@ class ImagePreprocess(CropPreprocess):
     Source: the evaluation protocol of PaddlePaddle/models release/1.6, PaddleCV/image_classification.
     """
 
+    KIND: ClassVar[str] = "image"
+
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
     def as_dict(self) -> dict[str, Any]:
         """For `bundle.json`."""
-        return {"kind": "image", "channel_order": "RGB", "range": [0, 255], **asdict(self)}
+        return {"kind": self.KIND, "channel_order": "RGB", "range": [0, 255], **asdict(self)}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ImagePreprocess:
@@ -121,7 +125,7 @@ class ImagePreprocess(CropPreprocess):
         return CropPreprocess(self.resize_short, self.crop)
 
 
-KINDS: dict[str, type[CropPreprocess]] = {"image": ImagePreprocess, "crop": CropPreprocess}
+KINDS: dict[str, type[CropPreprocess]] = {kind.KIND: kind for kind in (ImagePreprocess, CropPreprocess)}
 """By what `bundle.json` calls them."""
 
 

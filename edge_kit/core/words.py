@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from edge_kit.core.errors import BadData
 from edge_kit.core.tensors import Array
 
-KIND = "words"
 MOST_CHARACTERS = 20_000  # of one text: whatever is longer is a file without line ends, or no text
 IDS, LENGTHS = "ids", "lengths"  # inputs of a graph that takes words
 
@@ -26,6 +25,8 @@ class WordPreprocess:
         vocabulary: Words in the order of their ids, empty before a data set gave its own; the id behind the last is
             of all other words.
     """
+
+    KIND: ClassVar[str] = "words"
 
     length: int
     vocabulary: tuple[str, ...] = ()
@@ -58,7 +59,7 @@ class WordPreprocess:
 
     def as_dict(self) -> dict[str, Any]:
         """For `bundle.json`."""
-        return {"kind": KIND, "length": self.length, "vocabulary": list(self.vocabulary)}
+        return {"kind": self.KIND, "length": self.length, "vocabulary": list(self.vocabulary)}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> WordPreprocess:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edge_kit.core.errors import UsageError
 
 SCHEDULES = ("cosine", "trapezoid", "step", "constant")
-OPTIMIZERS = ("momentum", "adagrad")
+OPTIMIZERS = ("momentum", "adagrad", "adam")
 DECAY_SHARE = 0.25
 STEP_FACTOR = 0.1
 
@@ -24,13 +24,14 @@ class Recipe:
         schedule: `cosine` falls to 0 over the whole run; `trapezoid` stays and falls to 0 in the last quarter;
             `step` falls to a tenth at each of `milestones`; `constant` stays.
         warmup_steps: Steps of linear rise from 0 before the schedule counts.
-        momentum: Of the plain, not Nesterov, kind; `adagrad` has none.
+        momentum: Of the plain, not Nesterov, kind; the others have none.
         weight_decay: L2, on every parameter, as the published recipes have it.
         seed: Of initial weights, order and augmentation.
         milestones: Epochs, for `step`.
         label_smoothing: Share of a label that is spread over all classes; of classification only.
         mixup: Alpha of the Beta distribution that pictures are mixed by (arXiv:1710.09412), 0 for none; likewise.
-        optimizer: `momentum`, or `adagrad`, which divides each step by the root of the squares of all before.
+        optimizer: `momentum`, or `adagrad`, which divides each step by the root of the squares of all before, or
+            `adam` (arXiv:1412.6980) with its usual constants.
     """
 
     epochs: int

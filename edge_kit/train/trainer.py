@@ -24,7 +24,11 @@ from edge_kit.train.soft_labels import soften
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
 NET, STATE = "net/", "optimizer/"
-STATES = {"momentum": "velocity_0", "adagrad": "moment_0"}  # what Paddle calls what an optimizer remembers
+STATES = {  # what Paddle calls what an optimizer remembers of a parameter
+    "momentum": ("velocity_0",),
+    "adagrad": ("moment_0",),
+    "adam": ("moment1_0", "moment2_0", "beta1_pow_acc_0", "beta2_pow_acc_0"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class _Run:
         self._path = scratch / CHECKPOINT
         self._saved_at = time.monotonic()
         self._named = [(name, p) for name, p in net.named_parameters() if not p.stop_gradient]
-        self._state = STATES[recipe.optimizer]
+        self._states = STATES[recipe.optimizer]
         self._optimizer = _optimizer(recipe, [p for _, p in self._named])
 
     def train_on(self, batch: Any) -> None:
@@ -131,8 +135,7 @@ class _Run:
     def save(self) -> None:
         arrays = {NET + name: value.numpy() for name, value in self.net.state_dict().items()}
         state = self._optimizer.state_dict()
-        for name, parameter in self._named:
-            arrays[STATE + name] = state[f"{parameter.name}_{self._state}"].numpy()
+        arrays |= {STATE + own: state[theirs].numpy() for own, theirs in self._remembered()}
         arrays["losses"] = np.array(self.losses, np.float64)
         save_weights(self._path, arrays, {"step": str(self.step)})
 
@@ -144,10 +147,12 @@ class _Run:
         self.losses = [float(loss) for loss in arrays["losses"]]
         own = {name.removeprefix(NET): value for name, value in arrays.items() if name.startswith(NET)}
         self.net.set_state_dict({name: paddle.to_tensor(value) for name, value in own.items()})
-        state = {
-            f"{parameter.name}_{self._state}": paddle.to_tensor(arrays[STATE + name]) for name, parameter in self._named
-        }
+        state = {theirs: paddle.to_tensor(arrays[STATE + own]) for own, theirs in self._remembered()}
         self._optimizer.set_state_dict(state)
+
+    def _remembered(self) -> list[tuple[str, str]]:
+        """What the optimizer keeps of each parameter: our name, which a new process finds again, and Paddle's."""
+        return [(f"{name}/{kind}", f"{one.name}_{kind}") for name, one in self._named for kind in self._states]
 
 
 def _optimizer(recipe: Recipe, parameters: list[Any]) -> Any:
@@ -156,6 +161,8 @@ def _optimizer(recipe: Recipe, parameters: list[Any]) -> Any:
         "parameters": parameters,
         "weight_decay": recipe.weight_decay,
     }
+    if recipe.optimizer == "adam":
+        return paddle.optimizer.Adam(**shared)
     if recipe.optimizer == "adagrad":
         return paddle.optimizer.Adagrad(**shared)
     return paddle.optimizer.Momentum(momentum=recipe.momentum, **shared)

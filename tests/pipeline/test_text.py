@@ -8,6 +8,7 @@ import pytest
 
 from edge_kit.core.bundle import Bundle
 from edge_kit.core.errors import BadData
+from edge_kit.core.words import WordPreprocess
 from runtimes.deploy import load_bundle
 from tests.conftest import ANY_RATIO, Cli, Result, install_distribution
 
@@ -65,7 +66,7 @@ def test_lstms_compute_in_int8_and_the_table_is_stored_so(made: Result) -> None:
 
 def test_a_bundle_answers_texts_with_nothing_else_at_hand(made: Result) -> None:
     bundle = Bundle(Path(made.json["bundle"]))
-    feeds = bundle.words()(["房间 很 好 。", "房间 很 差 。"])
+    feeds = bundle.preprocess_as(WordPreprocess)(["房间 很 好 。", "房间 很 差 。"])
     answers = {
         precision: load_bundle(bundle, precision=precision)["main"].run(feeds)["logits"]
         for precision in ("fp32", "int8")
