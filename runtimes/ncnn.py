@@ -132,6 +132,6 @@ class NcnnRuntime:
 def _mat_array(spec: TensorSpec, array: Array, i: int) -> Array:
     """The i-th sample in the shape that ncnn holds, in memory of its own order."""
     if "N" in spec.shape:
-        sample = array.take(i, spec.shape.index("N"))
+        sample = array[(slice(None),) * spec.shape.index("N") + (i,)]  # a view: `take` would copy it
         return np.ascontiguousarray(sample.reshape(sample.shape or (1,)))
     return np.ascontiguousarray(array.reshape(without_batch(array.shape, 0 if array.shape[:1] == (1,) else None)))

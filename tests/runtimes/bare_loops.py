@@ -28,7 +28,9 @@ def openvino():
     from openvino import Core
 
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    request = Core().compile_model(FILE, "CPU", settings).create_infer_request()
+    model = Core().read_model(FILE)
+    model.reshape({"image": IMAGE.shape})
+    request = Core().compile_model(model, "CPU", settings).create_infer_request()
     return lambda: request.infer({"image": IMAGE})
 
 

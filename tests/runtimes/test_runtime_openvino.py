@@ -85,17 +85,26 @@ def test_element_types_go_through(save: Save, dtype: int) -> None:
     np.testing.assert_array_equal(taken, given)
 
 
-def test_options_are_the_ones_that_timing_relies_on(write_graph: WriteGraph, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = OpenVinoRuntime()
-    kept: list[Any] = []
-    build = runtime._compile
-    monkeypatch.setattr(runtime, "_compile", lambda *given: kept.append(build(*given)) or kept[-1])
-    runtime.load(write_graph(), threads=2)
-    ((compiled, _, _),) = kept
+def test_options_are_the_ones_that_timing_relies_on(write_graph: WriteGraph) -> None:
+    session = OpenVinoRuntime().load(write_graph(), threads=2)
+    compiled = session.compiled_for({"x": np.zeros((1, 3), np.float32)}).network
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
     assert compiled.get_property("NUM_STREAMS") == 1
     assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
     assert compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
+def test_a_batch_of_one_runs_with_every_shape_known_and_others_run_too(tmp_path: Path) -> None:
+    build = Build()
+    build.output(build.op("Relu", build.conv(build.input("x", "N", 3, 8, 8), 3, 4)))
+    session = OpenVinoRuntime().load(build.save(tmp_path / "graph.onnx"))
+    feeds = build.feeds(3)
+    alone = {"x": feeds["x"][1:2]}
+    for given, known in ((alone, True), (feeds, False)):
+        [entry] = session.compiled_for(given).network.inputs
+        assert entry.get_partial_shape().is_static is known
+    [name] = session.outputs
+    np.testing.assert_allclose(session.run(feeds)[name][1:2], session.run(alone)[name], rtol=1e-5, atol=1e-6)
 
 
 def test_a_gpu_that_is_not_there_lists_what_is(write_graph: WriteGraph) -> None:
