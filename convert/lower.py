@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.graph import Graph, label
-from convert.observe import Observer, observe_ranges
+from convert.observe import Observer, observe_means, observe_ranges
 from convert.parity import measure_parity
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.canonical import CANONICAL
@@ -210,6 +210,16 @@ def complete_ranges(
     return len(seen)
 
 
+def observe_inputs_of_weights(graph: Graph, known: Quantization, batches: Sequence[Tensors]) -> int:
+    """Find the mean of what every weight is multiplied with: rounding the weight must not shift the sum.
+
+    Placing the quantizers lets the bias take up that shift (arXiv:1906.04721, section 4.2); borders are not looked at.
+    """
+    read = {node.input[0] for node in graph.nodes if node.op_type in WEIGHTED}
+    known.means = observe_means(graph, batches, read)
+    return len(known.means)
+
+
 def _choose_float_nodes(job: Lowering) -> int:
     job.keep_float = choose_float_nodes(job.graph, job.keep_float)
     return len(job.keep_float)
@@ -239,6 +249,7 @@ BEFORE_PLACING: tuple[Pass, ...] = (
     *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
     Pass(choose_float_nodes, _choose_float_nodes),
     Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches, job.observer)),
+    Pass(observe_inputs_of_weights, lambda job: observe_inputs_of_weights(job.graph, job.known, job.batches)),
 )
 """The passes that find out what is to be known of a float graph."""
 

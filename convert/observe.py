@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,18 @@ def observe_ranges(graph: Graph, batches: Sequence[Tensors], observer: Observer 
     return spans if observer.algorithm == "abs_max" else _cut(graph, batches, observer, spans)
 
 
+def observe_means(graph: Graph, batches: Sequence[Tensors], names: Collection[str]) -> dict[str, Array]:
+    """The mean of each named float activation in every channel, (C,) float64, over all batches; channels are axis 1."""
+    sums: dict[str, Array] = {}
+    samples = 0
+    for batch in batches:
+        samples += len(next(iter(batch.values())))
+        for name, value in _activations(graph, [batch], names):
+            others = tuple(axis for axis in range(value.ndim) if axis not in (0, 1))
+            sums[name] = sums.get(name, 0) + value.mean(axis=others, dtype=np.float64).sum(0)
+    return {name: total / samples for name, total in sums.items()}
+
+
 def _cut(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: dict[str, Range]) -> dict[str, Range]:
     """Run once more, now that the histograms' ends are known."""
     seen = {name: Magnitudes(span) for name, span in spans.items()}
@@ -76,9 +88,11 @@ def _cut(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: di
     return {name: one.cut(search(one, observer.share)) if one.top else spans[name] for name, one in seen.items()}
 
 
-def _activations(graph: Graph, batches: Sequence[Tensors]) -> Iterator[tuple[str, Array]]:
-    """Every float tensor of the graph in order, batch by batch."""
-    computed = graph.float_tensors()
+def _activations(
+    graph: Graph, batches: Sequence[Tensors], names: Collection[str] | None = None
+) -> Iterator[tuple[str, Array]]:
+    """Every float tensor of the graph in order, or those of `names`, batch by batch."""
+    computed = [name for name in graph.float_tensors() if names is None or name in names]
     inner = [name for name in computed if name not in graph.outputs]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "observed.onnx"
@@ -88,5 +102,7 @@ def _activations(graph: Graph, batches: Sequence[Tensors]) -> Iterator[tuple[str
             inputs = {name: batch[name] for name in graph.inputs}
             values = {**inputs, **session.run(inputs)}
             for name in (*inputs, *computed):
+                if names is not None and name not in names:
+                    continue
                 if values[name].dtype.kind == "f" and values[name].size:
                     yield name, values[name]

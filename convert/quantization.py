@@ -52,13 +52,17 @@ class Quantization:
         weight_scales: By constant, one scale per output channel, (C,) float32: the grid to round it to.
         silent: Activations that were 0 all the time: they have no range, and no grid.
         mended: Tensors whose scale was zero or not a number, and was left out.
+        means: By activation tensor that weights are multiplied with, (C,) float32: its mean in every channel.
     """
 
     ranges: dict[str, Range] = field(default_factory=dict)
     weight_scales: dict[str, Array] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
+    means: dict[str, Array] = field(default_factory=dict)
 
     def copy(self) -> Quantization:
         """An independent copy."""
-        return Quantization(dict(self.ranges), dict(self.weight_scales), list(self.silent), list(self.mended))
+        return Quantization(
+            dict(self.ranges), dict(self.weight_scales), list(self.silent), list(self.mended), dict(self.means)
+        )

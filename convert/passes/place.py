@@ -15,6 +15,7 @@ from runtimes.targets import Target
 
 WEIGHTED = ("Conv", "Gemm")
 MOST_BIAS = 2**30  # steps that the INT32 of a bias is filled up to; the rest is room for the sums of products
+DEQUANTIZED = ".dequantized"  # behind the name of an activation: what its dequantizer gives
 SAME_GRID = (
     "Flatten",
     "MaxPool",
@@ -122,11 +123,11 @@ def place_quantizers(graph: Graph, known: Quantization, target: Target, keep_flo
     if not target.symmetric:
         readers = [(node, list(node.input)) for node in graph.nodes]
     scales = {name: _quantize_tensor(graph, name, known.ranges[name], target) for name in wanted}
-    dequantized = {f"{name}.dequantized": scale for name, scale in scales.items()}
+    dequantized = {f"{name}{DEQUANTIZED}": scale for name, scale in scales.items()}
     for node, names in readers:
         for i, name in enumerate(node.input):
             if name in scales and name in names:
-                node.input[i] = f"{name}.dequantized"
+                node.input[i] = f"{name}{DEQUANTIZED}"
     for node in chosen:
         if node.op_type in WEIGHTED:
             _quantize_weight(graph, node, dequantized[node.input[0]], known, target)
@@ -206,7 +207,7 @@ def _quantize_tensor(graph: Graph, name: str, span: Range, target: Target) -> np
         helper.make_node(
             "DequantizeLinear",
             [f"{name}.quantized", *grid],
-            [f"{name}.dequantized"],
+            [f"{name}{DEQUANTIZED}"],
             name=f"{name}.dequantize",
         ),
     ]
@@ -220,7 +221,7 @@ def _quantize_weight(
 ) -> None:
     """Store the weight as INT8 and the bias as INT32 at `input_scale * weight_scale`, as integer kernels add it.
 
-    A symmetric target's kernels add it in float, and it stays as it is.
+    A symmetric target's kernels add it in float. Either takes up what rounding the weight shifts on the mean.
     """
     name = node.input[1]
     weight = graph.constants[name].astype(np.float32)
@@ -229,16 +230,37 @@ def _quantize_weight(
         axis = 1
     filters = np.moveaxis(weight, axis, 0)  # (..., C, ...) -> (C, ...)
     scale = weight_scale(filters.reshape(len(filters), -1), known.weight_scales.get(name))
-    bias = None if target.symmetric else _bias(graph, node, len(filters))
-    if bias is not None:
+    bias = _bias(graph, node, len(filters))
+    mean = known.means.get(node.input[0].removesuffix(DEQUANTIZED))
+    if bias is not None and not target.symmetric:
         # A channel of tiny or no weights, as a batch norm that was trained away leaves, would clip its bias.
         scale = np.maximum(scale, np.abs(bias) / (float(input_scale) * MOST_BIAS)).astype(np.float32)
     quantized, scale = _fit(node, weight, target)(filters, scale)
+    if bias is not None and mean is not None:
+        rounded = quantized * scale.reshape(-1, *[1] * (filters.ndim - 1))
+        bias = (bias - _shift(rounded - filters, mean)).astype(np.float32)
     stored = np.ascontiguousarray(np.moveaxis(quantized, 0, axis))
     _insert_constant(graph, node, 1, stored, scale, axis, zeros=target.symmetric)
-    if bias is not None:
+    if bias is not None and target.symmetric:
+        node.input[2] = f"{node.output[0]}.bias"
+        graph.constants[node.input[2]] = bias
+    elif bias is not None:
         bias_scale = (input_scale * scale).astype(np.float32)
         _insert_constant(graph, node, 2, np.rint(bias / bias_scale).astype(np.int32), bias_scale, 0)
+
+
+def _shift(error: Array, mean: Array) -> Array:
+    """What the sums of a weighted node are off by on the mean, (C,).
+
+    Args:
+        error: (C, K, ...), of each weight; K channels of the input go into one of the output.
+        mean: Of the input's channels; of all groups one after the other.
+    """
+    by_input = error.reshape(*error.shape[:2], -1).sum(axis=2)
+    groups = len(mean) // error.shape[1]
+    means = np.repeat(mean.reshape(groups, -1), len(error) // groups, axis=0)  # (C, K)
+    off: Array = (by_input * means).sum(axis=1)
+    return off
 
 
 def _fit(node: NodeProto, weight: Array, target: Target) -> Callable[[Array, Array], tuple[Array, Array]]:
