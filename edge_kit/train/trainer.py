@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,10 +14,12 @@ import paddle
 
 from edge_kit.core.errors import BadData, EdgeKitError
 from edge_kit.core.progress import Progress
+from edge_kit.core.tensors import Tensors
 from edge_kit.core.weights import load_weights, read_metadata, save_weights
 from edge_kit.data.dataset import Dataset
 from edge_kit.tasks.task import Task
 from edge_kit.train.depthwise import fast_depthwise
+from edge_kit.train.loader import batch_at, loader_threads, prefetched
 from edge_kit.train.recipe import Recipe
 from edge_kit.train.soft_labels import soften
 
@@ -67,13 +69,18 @@ def fit(net: Any, task: Task, dataset: Dataset, recipe: Recipe, scratch: Path, r
     resumed_at = run.step
     net.train()
     on_cpu = paddle.device.get_device() == "cpu"
-    with fast_depthwise(net) if on_cpu else nullcontext():
-        for epoch in range(run.step // steps_in_epoch, recipe.epochs):
-            start = run.step - epoch * steps_in_epoch
-            for batch in dataset.train_batches(recipe.batch_size, epoch, recipe.seed, start):
-                run.train_on(soften(batch, dataset.sizes.get("num_classes", 0), recipe, run.step))
-                report(run.step, run.total, f"loss {run.recent_loss():.3f}")
-                run.save_now_and_then()
+
+    def batch_of(step: int) -> Tensors:
+        epoch, place = divmod(step, steps_in_epoch)
+        batch = batch_at(dataset, recipe.batch_size, epoch, recipe.seed, place)
+        return soften(batch, dataset.sizes.get("num_classes", 0), recipe, step)
+
+    batches = prefetched(batch_of, run.step, run.total, loader_threads(on_cpu))
+    with fast_depthwise(net) if on_cpu else nullcontext(), closing(batches):
+        for batch in batches:
+            run.train_on(batch)
+            report(run.step, run.total, f"loss {run.recent_loss():.3f}")
+            run.save_now_and_then()
     net.eval()
     tenth = max(len(run.losses) // 10, 1)
     losses = run.losses
