@@ -1,7 +1,7 @@
 """Batches made ahead of the step that reads them, on threads, in a fixed order.
 
-Threads and not processes: decoding, resizing and NumPy's arithmetic let other threads run meanwhile, a data set need not
-be sent anywhere, and an interrupt leaves nothing behind.
+Threads and not processes: decoding, resizing and NumPy's arithmetic let other threads run meanwhile, a data set need
+not be sent anywhere, and an interrupt leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_THREADS = 8  # a GPU is kept busy by so many; more fight over Python's lock
 
 
 def prefetched(make: Callable[[int], T], first: int, end: int, threads: int) -> Iterator[T]:
-    """What `make` gives for `first` to `end - 1`, in that order; at most `AHEAD` a thread are made before they are read.
+    """What `make` gives for `first` to `end - 1`, in that order, at most `AHEAD` a thread ahead of its reader.
 
     What `make` raises is raised here, in its turn. Close the iterator to stop before the end.
     """
