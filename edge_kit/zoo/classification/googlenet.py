@@ -58,6 +58,6 @@ Family(
     11_535_736,
     1_431_556_352,
     (70.70, 89.66),
-    Recipe(200, 256, 0.01, weight_decay=1e-4),
+    Recipe(200, 256, 0.01, "epoch_cosine", weight_decay=1e-4),
     f"{PADDLE_CLAS}/GoogLeNet_pretrained.pdparams",
 )
