@@ -32,6 +32,7 @@ def launch(arguments: Sequence[str], devices: Devices, heard: Path, hear: Callab
     heard.write_text("")
     logs = heard.with_suffix(".logs")
     shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(mode=0o700)  # the engine writes our whole environment into it
     engine = subprocess.Popen(
         [*_engine(devices, logs), sys.executable, "-u", *arguments],
         stdin=subprocess.PIPE,
@@ -48,7 +49,7 @@ def launch(arguments: Sequence[str], devices: Devices, heard: Path, hear: Callab
         assert engine.stdin is not None  # it is a pipe
         engine.stdin.close()
         _print_logs(logs)
-        shutil.rmtree(logs, ignore_errors=True)  # the engine writes our whole environment into it
+        shutil.rmtree(logs, ignore_errors=True)
     return engine.returncode
 
 
