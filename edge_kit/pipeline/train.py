@@ -69,7 +69,11 @@ def train_model(request: TrainRequest, runner: Runner, out: Path | None, *, half
 
 
 def _recipe(recipe: Recipe, request: TrainRequest) -> Recipe:
-    asked = {"epochs": request.epochs, "batch_size": request.batch, "learning_rate": request.learning_rate}
+    asked: dict[str, Any] = {
+        "epochs": request.epochs,
+        "batch_size": request.batch,
+        "learning_rate": request.learning_rate,
+    }
     return replace(recipe, **{name: value for name, value in asked.items() if value is not None})
 
 

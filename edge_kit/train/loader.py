@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ AHEAD = 2  # made or in the making for each thread: one waits while the next is 
 MOST_THREADS = 8  # a GPU is kept busy by so many; more fight over Python's lock
 
 
-def prefetched(make: Callable[[int], T], first: int, end: int, threads: int) -> Iterator[T]:
+def prefetched(make: Callable[[int], T], first: int, end: int, threads: int) -> Generator[T, None, None]:
     """What `make` gives for `first` to `end - 1`, in that order, at most `AHEAD` a thread ahead of its reader.
 
     What `make` raises is raised here, in its turn. Close the iterator to stop before the end.

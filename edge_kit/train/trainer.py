@@ -240,7 +240,7 @@ class _Run:
             self._average.restore(_below(AVERAGE, arrays), self.step)
         if self._scaler:
             scale, *counts = arrays[SCALER]
-            changed = dict(zip(SCALED, (np.float32([scale]), *map(int, counts)), strict=True))
+            changed = dict(zip(SCALED, (np.array([scale], np.float32), *map(int, counts)), strict=True))
             self._scaler.load_state_dict({**self._scaler.state_dict(), **changed})
 
     def _remembered(self) -> list[tuple[str, str]]:

@@ -58,11 +58,6 @@ def test_a_preview_is_told_with_its_score_and_can_be_taken_as_weights(together: 
     [
         (("--devices", "0"), "--devices names GPUs and this Paddle computes on CPUs"),
         (("--devices", "cpu:5"), "a batch of 32 does not divide into 5 pieces"),
-        (("--accumulate", "3"), "the next that does is 33: pass --batch"),
-        (("--devices", "tpu"), "--devices takes numbers of GPUs"),
-        (("--accumulate", "0"), "--accumulate must be at least 1, got 0"),
-        (("--epochs", "0"), "epochs and batch_size must be at least 1, got 0 and 32"),
-        (("--learning-rate", "0"), "the learning rate must be above 0, got 0.0"),
         (("--preview", "-1"), "--preview takes a number of steps"),
         (("--amp",), "--amp needs a GPU"),
     ],

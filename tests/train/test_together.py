@@ -57,6 +57,8 @@ def test_a_batch_that_does_not_divide_names_the_next_that_does() -> None:
     assert Compute(accumulate=2).pieces(48, 3) == 8
     with pytest.raises(UsageError, match=r"32 does not divide into 6 pieces .* the next that does is 36"):
         Compute(accumulate=2).pieces(32, 3)
+    with pytest.raises(UsageError, match="--accumulate must be at least 1, got 0"):
+        Compute(accumulate=0)
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,12 @@ def test_the_result_is_the_average_of_the_weights_of_all_steps_the_late_ones_cou
     np.testing.assert_allclose(net[0].weight.numpy(), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [0.0, -0.1, float("nan")])
+def test_a_learning_rate_is_above_nothing(rate: float) -> None:
+    with pytest.raises(UsageError, match="the learning rate must be above 0"):
+        Recipe(1, 1, rate)
+
+
 @pytest.mark.parametrize("ema", [-0.1, 1.0])
 def test_an_average_keeps_less_than_all(ema: float) -> None:
     with pytest.raises(UsageError, match="ema must be in 0..1"):
