@@ -110,6 +110,11 @@ class Workspace:
         return self._folder("bundles")
 
     @property
+    def previews_dir(self) -> Path:
+        """The folder of weights that are still being trained; made when asked for."""
+        return self._folder("previews")
+
+    @property
     def logs_dir(self) -> Path:
         """The folder of logs; made when asked for."""
         return self._folder("logs")

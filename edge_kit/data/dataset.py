@@ -29,7 +29,8 @@ def shuffled(count: int, batch: int, epoch: int, seed: int, start: int = 0) -> I
 class Dataset(Protocol):
     """One data set on disk.
 
-    A batch holds a graph's inputs and the task's targets side by side, by name, batch axis first.
+    A batch holds a graph's inputs and the task's targets side by side, by name, batch axis first. Batches are asked for
+    from several threads at once.
 
     Attributes:
         name: For records, `imagenet-1k` or `mini-imagenet`.
@@ -60,6 +61,9 @@ class Dataset(Protocol):
 
     def train_batches(self, batch: int, epoch: int, seed: int, start: int = 0) -> Iterator[Tensors]:
         """One epoch, shuffled and augmented; the same for the same epoch and seed, whole batches only.
+
+        Batches of half the size are the halves of these, in order, so that several processes can share one: `shuffled`
+        gives such places, and what is random in a sample depends on the sample and not on its batch.
 
         Args:
             start: Batches to leave out at the beginning, for a run that goes on in the middle of an epoch.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Job:
         inputs: Files and folders made before, by name.
         out: Empty folder for the result.
         scratch: Folder that survives a kill.
+        aside: JSON; what is wanted besides the result and does not change it, such as a folder for curves.
     """
 
     stage: str
@@ -28,6 +29,7 @@ class Job:
     inputs: Mapping[str, Path]
     out: Path
     scratch: Path
+    aside: Mapping[str, Any] = field(default_factory=dict)
 
     def to_line(self) -> bytes:
         """For the child's standard input."""
@@ -37,6 +39,7 @@ class Job:
             "inputs": {name: str(path) for name, path in self.inputs.items()},
             "out": str(self.out),
             "scratch": str(self.scratch),
+            "aside": dict(self.aside),
         }
         return json.dumps(document).encode() + b"\n"
 
@@ -51,15 +54,26 @@ class Job:
             inputs,
             Path(document["out"]),
             Path(document["scratch"]),
+            document["aside"],
         )
+
+
+def _nobody(text: str) -> None:
+    """Where nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A job as its stage sees it."""
+    """A job as its stage sees it.
+
+    Attributes:
+        tell: Shows people a line that stays.
+    """
 
     settings: Mapping[str, Any]
     inputs: Mapping[str, Path]
     out: Path
     scratch: Path
     progress: Progress
+    aside: Mapping[str, Any] = field(default_factory=dict)
+    tell: Callable[[str], None] = _nobody

@@ -228,5 +228,8 @@ class _Of:
     def waiting(self, stage: str) -> None:
         self._reporter.waiting(f"{self._id} {stage}")
 
+    def tell(self, text: str) -> None:
+        self._reporter.tell(f"{self._id} {text}")
+
     def finished(self, record: StageRecord) -> None:
         self._reporter.finished(replace(record, name=f"{self._id} {record.name}"))

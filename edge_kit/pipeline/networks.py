@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_kit.core.errors import BadData
-from edge_kit.core.tensors import GraphSpec, random_inputs
+from edge_kit.core.tensors import Array, GraphSpec, random_inputs
 from edge_kit.core.weights import load_weights, save_weights
 from edge_kit.data import Dataset
 from edge_kit.pipeline.feeds import graphs_of
@@ -62,9 +62,14 @@ def _output_shapes(context: Context, net: Any) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def state_of(net: Any) -> dict[str, Array]:
+    """The weights and running statistics of a network, by name."""
+    return {name: value.numpy() for name, value in net.state_dict().items()}
+
+
 def save_network(net: Any, out: Path, metadata: dict[str, str]) -> None:
     """Write the weights of a network to a stage's folder."""
-    save_weights(out / WEIGHTS, {name: value.numpy() for name, value in net.state_dict().items()}, metadata)
+    save_weights(out / WEIGHTS, state_of(net), metadata)
 
 
 def network_size(net: Any, specs: Mapping[str, GraphSpec]) -> dict[str, int]:

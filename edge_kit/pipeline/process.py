@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from edge_kit.pipeline.job import Job
 TERMINATE_SECONDS = 5
 
 
-def run_in_child(job: Job, log: Path, progress: Progress) -> None:
+def run_in_child(job: Job, log: Path, progress: Progress, tell: Callable[[str], None]) -> None:
     """Run one stage in a process of its own; all it prints goes to `log`.
+
+    Args:
+        tell: Hears the lines that the stage has for people.
 
     Raises:
         EdgeKitError: What the stage itself raised, of the same class.
@@ -41,7 +45,7 @@ def run_in_child(job: Job, log: Path, progress: Progress) -> None:
         with os.fdopen(read_end, encoding="utf-8") as events:
             assert child.stdin is not None  # it is a pipe
             _send(child.stdin, job)
-            outcome = _relay(events, progress)
+            outcome = _relay(events, progress, tell)
         code = child.wait()
     except BaseException:
         _end(child)
@@ -60,13 +64,15 @@ def _send(stdin: Any, job: Job) -> None:
         pass  # it died at once; its exit code and log tell why
 
 
-def _relay(events: Any, progress: Progress) -> dict[str, Any]:
-    """Pass progress on until the child closes its end; the last other event is the outcome."""
+def _relay(events: Any, progress: Progress, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Pass progress and lines on until the child closes its end; the last other event is the outcome."""
     outcome: dict[str, Any] = {}
     for line in events:
         event = json.loads(line)
         if event["event"] == "progress":
             progress(event["done"], event["total"], event["note"])
+        elif event["event"] == "line":
+            tell(event["text"])
         else:
             outcome = event
     return outcome

@@ -90,6 +90,10 @@ class Reporter(Protocol):
         """Another run is making the same stage; its result will be used."""
         ...
 
+    def tell(self, text: str) -> None:
+        """The stage that runs has a line for people."""
+        ...
+
     def finished(self, record: StageRecord) -> None:
         """A stage is done, or was done before."""
         ...
@@ -116,11 +120,13 @@ class Runner:
         inputs: Mapping[str, Input],
         *,
         conditions: Mapping[str, str] | None = None,
+        aside: Mapping[str, Any] | None = None,
     ) -> Input:
         """The result of a stage, made now or before.
 
         Args:
             conditions: What else the result depends on, such as the processor of a measurement.
+            aside: What is wanted besides the result; there is none of it where the result was made before.
         """
         packages, rooms = DEPENDS[stage]
         versions = {
@@ -132,17 +138,24 @@ class Runner:
         result = self.workspace.find(stage, key)
         cached = result is not None
         if result is None:
-            result = self._make(stage, key, settings, inputs)
+            result = self._make(stage, key, settings, inputs, aside or {})
         record = StageRecord(stage, result.seconds, cached)
         self.records.append(record)
         self.reporter.finished(record)
         return Input(result.path, result.digest)
 
-    def _make(self, stage: str, key: str, settings: Mapping[str, Any], inputs: Mapping[str, Input]) -> StageResult:
+    def _make(
+        self,
+        stage: str,
+        key: str,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, Input],
+        aside: Mapping[str, Any],
+    ) -> StageResult:
         def make(out: Path, scratch: Path) -> None:
             self.reporter.started(stage)
-            job = Job(stage, settings, {name: given.path for name, given in inputs.items()}, out, scratch)
-            run_in_child(job, self.log, self.reporter.progress)
+            job = Job(stage, settings, {name: given.path for name, given in inputs.items()}, out, scratch, aside)
+            run_in_child(job, self.log, self.reporter.progress, self.reporter.tell)
 
         return self.workspace.produce(stage, key, make, on_wait=lambda: self.reporter.waiting(stage))
 

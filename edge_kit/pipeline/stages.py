@@ -57,15 +57,9 @@ def data(context: Context) -> None:
 @stage
 def train(context: Context) -> None:
     """Train from given or random weights."""
-    from edge_kit.train.trainer import fit
+    from edge_kit.pipeline import training
 
-    entry = model_of(context.settings)
-    dataset = open_dataset(context)
-    recipe = Recipe(**context.settings["recipe"])
-    net = build_network(context, dataset, recipe.seed)
-    report = fit(net, TASKS.get(entry.task), dataset, recipe, context.scratch, context.progress)
-    save_network(net, context.out, {"id": entry.id, "data": dataset.name})
-    write_json(context.out / "report.json", asdict(report))
+    training.train(context)
 
 
 @stage

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edge_kit.core.errors import UsageError
 from edge_kit.core.files import read_json
 from edge_kit.core.weights import load_weights, read_metadata, save_weights
 from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, packaged_input
 from edge_kit.pipeline.networks import WEIGHTS
 from edge_kit.pipeline.runner import Runner
 from edge_kit.pipeline.sources import setup_of
+from edge_kit.train.compute import Compute, Devices
+from edge_kit.train.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +26,35 @@ class TrainRequest:
     Attributes:
         data: Folder in the model's published format; None for the mini set.
         from_scratch: Random weights and the long schedule instead of the packaged weights and the short one.
+        epochs: Instead of the recipe's; likewise `batch` and `learning_rate`.
+        preview: Steps between two previews; 0 for none.
+        logs: Folder for curves that TensorBoard shows.
     """
 
     id: str
     data: Path | None = None
     from_scratch: bool = False
     max_bad: int = 0
+    epochs: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    compute: Compute = Compute()
+    devices: Devices = Devices()
+    preview: int = 0
+    logs: Path | None = None
 
 
 def train_model(request: TrainRequest, runner: Runner, out: Path | None, *, half: bool = False) -> dict[str, Any]:
     """Train, score, and copy the weights to `out` where one is given, in half precision if asked."""
     name = "published" if request.data else "pretraining" if request.from_scratch else "mini"
     base = base_settings(request.id, name, request.max_bad)
+    recipe = _recipe(setup_of(base).recipe, request)
+    request.compute.pieces(recipe.batch_size, request.devices.processes)  # said before data are made
     data = model_data(DataRequest(base, request.data), runner)
     start = packaged_input(base) if name == "mini" else None
     inputs = {"data": data, **({"weights": start} if start else {})}
-    trained = runner.run("train", {**base, "recipe": asdict(setup_of(base).recipe)}, inputs)
+    settings = {**base, "recipe": asdict(recipe), **_means(request)}
+    trained = runner.run("train", settings, inputs, aside=_aside(request, runner))
     scored = runner.run("score", base, {"data": data, "weights": trained})
     if out is not None:
         _copy_weights(trained.path / WEIGHTS, out, half)
@@ -50,6 +66,34 @@ def train_model(request: TrainRequest, runner: Runner, out: Path | None, *, half
         "metrics": read_json(scored.path / "metrics.json"),
         "weights": weights,
     }
+
+
+def _recipe(recipe: Recipe, request: TrainRequest) -> Recipe:
+    asked: dict[str, Any] = {
+        "epochs": request.epochs,
+        "batch_size": request.batch,
+        "learning_rate": request.learning_rate,
+    }
+    return replace(recipe, **{name: value for name, value in asked.items() if value is not None})
+
+
+def _means(request: TrainRequest) -> dict[str, Any]:
+    """What rounding depends on besides the recipe; nothing where it is the usual, so that `compress` finds the same."""
+    usual = TrainRequest("")
+    means = {} if request.compute == usual.compute else {"compute": asdict(request.compute)}
+    return means if request.devices == usual.devices else {**means, "devices": request.devices.as_dict()}
+
+
+def _aside(request: TrainRequest, runner: Runner) -> dict[str, Any]:
+    if request.preview < 0:
+        raise UsageError(f"--preview takes a number of steps, at least 1, got {request.preview}")
+    aside: dict[str, Any] = {}
+    if request.preview:
+        place = runner.workspace.previews_dir / f"{request.id}.safetensors"
+        aside |= {"every": request.preview, "preview": str(place)}
+    if request.logs is not None:
+        aside["logs"] = str(request.logs.absolute())
+    return aside
 
 
 def _copy_weights(source: Path, out: Path, half: bool) -> None:

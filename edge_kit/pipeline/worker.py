@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TextIO
 
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.pipeline.job import Context, Job
@@ -22,11 +23,11 @@ from edge_kit.pipeline.job import Context, Job
 PROGRESS_SECONDS = 0.1  # between two reports; the screen shows no more
 
 
-class _Events:
-    """The channel to the parent."""
+class Events:
+    """The channel to the parent: one JSON document a line."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
         self._last = 0.0
 
     def send(self, **event: Any) -> None:
@@ -39,8 +40,11 @@ class _Events:
             self._last = now
             self.send(event="progress", done=done, total=total, note=note)
 
+    def tell(self, text: str) -> None:
+        self.send(event="line", text=text)
 
-def _exit_with_parent() -> None:
+
+def exit_with_parent() -> None:
     """End when the parent does, however it does: its end of our standard input closes."""
     while os.read(0, 1024):
         pass
@@ -58,16 +62,10 @@ def _read_line() -> bytes:
     return line
 
 
-def main() -> int:
-    """Run the job and report; the exit code is for the log, the parent goes by the events."""
-    faulthandler.enable()
-    events = _Events(int(sys.argv[1]))
-    job = Job.from_line(_read_line())
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+def reported(events: Events, job: Job, work: Callable[[Context], None]) -> int:
+    """Do a job's work and tell the parent what went wrong, if it can be told in a line; gives the exit code."""
     try:
-        from edge_kit.pipeline.stages import STAGES
-
-        STAGES.get(job.stage)(Context(job.settings, job.inputs, job.out, job.scratch, events.progress))
+        work(Context(job.settings, job.inputs, job.out, job.scratch, events.progress, job.aside, events.tell))
     except EdgeKitError as error:
         traceback.print_exc()
         events.send(event="error", type=type(error).__name__, message=str(error))
@@ -86,9 +84,27 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
-    code = main()
+def _stage(context: Context, name: str) -> None:
+    from edge_kit.pipeline.stages import STAGES
+
+    STAGES.get(name)(context)
+
+
+def main() -> int:
+    """Run the job and report; the exit code is for the log, the parent goes by the events."""
+    faulthandler.enable()
+    events = Events(os.fdopen(int(sys.argv[1]), "w", encoding="utf-8"))
+    job = Job.from_line(_read_line())
+    threading.Thread(target=exit_with_parent, daemon=True).start()
+    return reported(events, job, lambda context: _stage(context, job.stage))
+
+
+def end(code: int) -> None:
+    """Leave at once: engines that were loaded together may crash while they are torn down, and the work is done."""
     sys.stdout.flush()
     sys.stderr.flush()
-    # Engines that were loaded together may crash while they are torn down; the work is done and reported.
     os._exit(code)
+
+
+if __name__ == "__main__":
+    end(main())

@@ -75,6 +75,9 @@ class ConsoleReporter:
             highlight=False,
         )
 
+    def tell(self, text: str) -> None:
+        self._console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
+
     def finished(self, record: StageRecord) -> None:
         self._clear()
         how = "[dim]was done before[/dim]" if record.cached else f"{record.seconds:.1f} s"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edge_kit.core.errors import UsageError
 
-SCHEDULES = ("cosine", "trapezoid", "step", "constant")
+SCHEDULES = ("cosine", "epoch_cosine", "late_cosine", "trapezoid", "step", "constant")
 OPTIMIZERS = ("momentum", "adagrad", "adam")
 DECAY_SHARE = 0.25
 STEP_FACTOR = 0.1
@@ -21,8 +21,9 @@ class Recipe:
         epochs: Passes over the training samples.
         batch_size: Samples a step.
         learning_rate: At the top of the schedule.
-        schedule: `cosine` falls to 0 over the whole run; `trapezoid` stays and falls to 0 in the last quarter;
-            `step` falls to a tenth at each of `milestones`; `constant` stays.
+        schedule: `cosine` falls to 0 over the whole run; `epoch_cosine` likewise, in a step at each epoch;
+            `late_cosine` counts the whole run from the end of the warm-up, and so ends above 0; `trapezoid` stays and
+            falls to 0 in the last quarter; `step` falls to a tenth at each of `milestones`; `constant` stays.
         warmup_steps: Steps of linear rise from 0 before the schedule counts.
         momentum: Of the plain, not Nesterov, kind; the others have none.
         weight_decay: L2, on every parameter, as the published recipes have it.
@@ -32,6 +33,10 @@ class Recipe:
         mixup: Alpha of the Beta distribution that pictures are mixed by (arXiv:1710.09412), 0 for none; likewise.
         optimizer: `momentum`, or `adagrad`, which divides each step by the root of the squares of all before, or
             `adam` (arXiv:1412.6980) with its usual constants.
+        ema: Share that an exponential moving average of the weights keeps at each step; the average is the result.
+            0 for none: the last weights are.
+
+    Source of `epoch_cosine` and `late_cosine`: PaddlePaddle/models release/1.6, PaddleCV/image_classification.
     """
 
     epochs: int
@@ -46,10 +51,13 @@ class Recipe:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     optimizer: str = "momentum"
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise UsageError(f"epochs and batch_size must be at least 1, got {self.epochs} and {self.batch_size}")
+        if not self.learning_rate > 0:
+            raise UsageError(f"the learning rate must be above 0, got {self.learning_rate}")
         if self.schedule not in SCHEDULES:
             raise UsageError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
         if self.optimizer not in OPTIMIZERS:
@@ -62,6 +70,8 @@ class Recipe:
             raise UsageError(
                 f"label_smoothing must be in 0..1 and mixup at least 0, got {self.label_smoothing} and {self.mixup}"
             )
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"ema must be in 0..1, got {self.ema}")
 
     def rate_at(self, step: int, total: int) -> float:
         """The learning rate of one step.
@@ -77,6 +87,11 @@ class Recipe:
         if self.schedule == "step":
             passed = sum(step * self.epochs >= epoch * total for epoch in self.milestones)
             return self.learning_rate * STEP_FACTOR**passed
-        falls_from = total * (1 - DECAY_SHARE) if self.schedule == "trapezoid" else self.warmup_steps
-        share = max(step - falls_from, 0) / max(total - falls_from, 1)
+        if self.schedule == "epoch_cosine":
+            share = (step * self.epochs // total) / self.epochs
+        elif self.schedule == "late_cosine":
+            share = (step - self.warmup_steps) / total
+        else:
+            falls_from = total * (1 - DECAY_SHARE) if self.schedule == "trapezoid" else self.warmup_steps
+            share = max(step - falls_from, 0) / max(total - falls_from, 1)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))

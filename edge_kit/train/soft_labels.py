@@ -11,6 +11,9 @@ from edge_kit.train.recipe import Recipe
 def soften(batch: Tensors, classes: int, recipe: Recipe, step: int) -> Tensors:
     """A batch of classification as the recipe has it; the same for the same seed and step.
 
+    Pictures are mixed with their neighbours, first with second, third with fourth: their order is random already, and a
+    share of a batch is mixed as it is in the whole. An odd one at the end stays as it is.
+
     Args:
         batch: `image` (N, 3, H, W) float32 and `label` (N,) integers.
         classes: Of the network.
@@ -26,7 +29,8 @@ def soften(batch: Tensors, classes: int, recipe: Recipe, step: int) -> Tensors:
     if recipe.mixup:
         rng = np.random.default_rng([recipe.seed, step])
         share = np.float32(rng.beta(recipe.mixup, recipe.mixup))  # one a batch, as published
-        partner = rng.permutation(len(target))
+        partner = np.arange(len(target)) ^ 1
+        partner[partner == len(target)] -= 1
         image = share * image + (1 - share) * image[partner]
         target = share * target + (1 - share) * target[partner]
     return {**batch, "image": image, "label": target}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,23 +13,31 @@ from typing import Any
 import numpy as np
 import paddle
 
-from edge_kit.core.errors import BadData, EdgeKitError
+from edge_kit.core.errors import BadData, EdgeKitError, UsageError
 from edge_kit.core.progress import Progress
+from edge_kit.core.tensors import Tensors
 from edge_kit.core.weights import load_weights, read_metadata, save_weights
 from edge_kit.data.dataset import Dataset
 from edge_kit.tasks.task import Task
+from edge_kit.train.average import Average
+from edge_kit.train.compute import CPU, Compute
 from edge_kit.train.depthwise import fast_depthwise
+from edge_kit.train.loader import batch_at, loader_threads, prefetched
+from edge_kit.train.peers import ALONE, Peers
 from edge_kit.train.recipe import Recipe
 from edge_kit.train.soft_labels import soften
+from edge_kit.train.statistics import shared_statistics
+from edge_kit.train.watch import Watch
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
-NET, STATE = "net/", "optimizer/"
+NET, STATE, AVERAGE, SCALER = "net/", "optimizer/", "average/", "scaler"
 STATES = {  # what Paddle calls what an optimizer remembers of a parameter
     "momentum": ("velocity_0",),
     "adagrad": ("moment_0",),
     "adam": ("moment1_0", "moment2_0", "beta1_pow_acc_0", "beta2_pow_acc_0"),
 }
+SCALED = ("scale", "incr_count", "decr_count")  # what a loss scaler changes as it goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +57,67 @@ class TrainReport:
     resumed_at: int
 
 
-def fit(net: Any, task: Task, dataset: Dataset, recipe: Recipe, scratch: Path, report: Progress) -> TrainReport:
+def fit(
+    net: Any,
+    task: Task,
+    dataset: Dataset,
+    recipe: Recipe,
+    scratch: Path,
+    report: Progress,
+    compute: Compute | None = None,
+    peers: Peers = ALONE,
+    watch: Watch | None = None,
+    curve: list[float] | None = None,
+) -> TrainReport:
     """Train `net` in place.
 
     Args:
         net: Paddle layer; its present weights are where training starts.
         scratch: Folder for checkpoints. A run that finds one there goes on from it.
+        peers: The processes that train it together; each is given the same arguments.
+        watch: Told of every step; of one process only.
+        curve: Takes the loss of every step.
 
     Raises:
         BadData: The set has fewer training samples than one batch.
+        UsageError: The batch does not divide among the processes, or this device lacks mixed precision.
         EdgeKitError: The loss is no longer finite.
     """
+    compute = compute or Compute()
+    piece = compute.pieces(recipe.batch_size, peers.count)
     steps_in_epoch = dataset.train_size() // recipe.batch_size
     if not steps_in_epoch:
         raise BadData(f"{dataset.train_size()} training samples do not fill one batch of {recipe.batch_size}")
-    run = _Run(net, task, recipe, steps_in_epoch * recipe.epochs, scratch)
+    run = _Run(net, task, recipe, steps_in_epoch * recipe.epochs, scratch, compute, peers)
     run.resume()
     resumed_at = run.step
     net.train()
-    on_cpu = paddle.device.get_device() == "cpu"
-    with fast_depthwise(net) if on_cpu else nullcontext():
-        for epoch in range(run.step // steps_in_epoch, recipe.epochs):
-            start = run.step - epoch * steps_in_epoch
-            for batch in dataset.train_batches(recipe.batch_size, epoch, recipe.seed, start):
-                run.train_on(soften(batch, dataset.sizes.get("num_classes", 0), recipe, run.step))
-                report(run.step, run.total, f"loss {run.recent_loss():.3f}")
-                run.save_now_and_then()
+    on_cpu = paddle.device.get_device() == CPU
+
+    def pieces_of(step: int) -> list[Tensors]:
+        epoch, place = divmod(step, steps_in_epoch)
+        first = (place * peers.count + peers.rank) * compute.accumulate
+        places = range(first, first + compute.accumulate)
+        batches = (batch_at(dataset, piece, epoch, recipe.seed, one) for one in places)
+        return [soften(batch, dataset.sizes.get("num_classes", 0), recipe, step) for batch in batches]
+
+    with ExitStack() as stack:
+        stack.enter_context(fast_depthwise(net) if on_cpu else nullcontext())
+        stack.enter_context(shared_statistics(net, peers))
+        threads = loader_threads(on_cpu, peers.here)
+        for pieces in stack.enter_context(closing(prefetched(pieces_of, run.step, run.total, threads))):
+            run.train_on(pieces)
+            report(run.step, run.total, f"loss {run.recent_loss():.3f}")
+            run.save_now_and_then()
+            if watch and watch.after(run.step, run.losses[-1], run.rate, recipe.batch_size, steps_in_epoch):
+                with run.as_result():
+                    watch.look(run.step)
+    run.finish()
     net.eval()
-    tenth = max(len(run.losses) // 10, 1)
     losses = run.losses
+    tenth = max(len(losses) // 10, 1)
+    if curve is not None:
+        curve.extend(losses)
     samples = run.total * recipe.batch_size
     return TrainReport(
         run.total,
@@ -99,36 +140,77 @@ def run_through(net: Any, task: Task, dataset: Dataset, recipe: Recipe, batches:
 class _Run:
     """A training run in progress: all that a checkpoint must hold."""
 
-    def __init__(self, net: Any, task: Task, recipe: Recipe, total: int, scratch: Path) -> None:
+    def __init__(
+        self, net: Any, task: Task, recipe: Recipe, total: int, scratch: Path, compute: Compute, peers: Peers
+    ) -> None:
         self.net, self.task, self.recipe, self.total = net, task, recipe, total
         self.step = 0
         self.losses: list[float] = []
+        self._peers = peers
         self._path = scratch / CHECKPOINT
         self._saved_at = time.monotonic()
         self._named = [(name, p) for name, p in net.named_parameters() if not p.stop_gradient]
         self._states = STATES[recipe.optimizer]
         self._optimizer = _optimizer(recipe, [p for _, p in self._named])
+        self._average = Average(dict(self._named), recipe.ema) if recipe.ema else None
+        self._scaler = _scaler() if compute.amp else None
+        peers.share_weights(net)
 
-    def train_on(self, batch: Any) -> None:
+    @property
+    def rate(self) -> float:
+        """The learning rate of the step before."""
+        return self.recipe.rate_at(self.step - 1, self.total)
+
+    def train_on(self, pieces: Sequence[Tensors]) -> None:
+        """One step, on the share of a batch that is this process's."""
         self._optimizer.set_lr(self.recipe.rate_at(self.step, self.total))
-        tensors = {name: paddle.to_tensor(value) for name, value in batch.items()}
-        loss = self.task.loss(self.net, tensors)
-        loss.backward()
-        self._optimizer.step()
+        losses = [self._learn(batch, place, len(pieces)) for place, batch in enumerate(pieces)]
+        self._peers.mean_gradients(one for _, one in self._named)
+        if self._scaler:
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+        else:
+            self._optimizer.step()
         self._optimizer.clear_grad()
+        if self._average:
+            self._average.take()
         self.step += 1
-        self.losses.append(float(loss))
+        self.losses.append(self._peers.mean(sum(losses)))
         if not np.isfinite(self.losses[-1]):
             raise EdgeKitError(
                 f"the loss became {self.losses[-1]} at step {self.step} of {self.total}; lower the learning rate "
                 f"({self.recipe.learning_rate}) or look at the data"
             )
 
+    def _learn(self, batch: Tensors, place: int, pieces: int) -> float:
+        """Add the gradients of one piece; returns its share of the loss."""
+        # Of each piece and not of the run, so that one that goes on drops the same values out.
+        drawn = np.random.SeedSequence([self.recipe.seed, self.step, self._peers.rank, place])
+        paddle.seed(int(drawn.generate_state(1)[0]))
+        tensors = {name: paddle.to_tensor(value) for name, value in batch.items()}
+        with _half_precision() if self._scaler else nullcontext():
+            loss = self.task.loss(self.net, tensors)
+        loss = loss / pieces if pieces > 1 else loss
+        (self._scaler.scale(loss) if self._scaler else loss).backward()
+        return float(loss)
+
     def recent_loss(self) -> float:
         return float(np.mean(self.losses[-20:]))
 
+    @contextmanager
+    def as_result(self) -> Iterator[None]:
+        """Within the context, the network is what it would be if the run ended here."""
+        self.net.eval()
+        with self._average.applied() if self._average else nullcontext():
+            yield
+        self.net.train()
+
+    def finish(self) -> None:
+        if self._average:
+            self._average.apply()
+
     def save_now_and_then(self) -> None:
-        if time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
+        if self._peers.rank == 0 and time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
             self.save()
             self._saved_at = time.monotonic()
 
@@ -136,23 +218,49 @@ class _Run:
         arrays = {NET + name: value.numpy() for name, value in self.net.state_dict().items()}
         state = self._optimizer.state_dict()
         arrays |= {STATE + own: state[theirs].numpy() for own, theirs in self._remembered()}
+        if self._average:
+            arrays |= {AVERAGE + name: value for name, value in self._average.state().items()}
+        if self._scaler:
+            scaler = self._scaler.state_dict()
+            arrays[SCALER] = np.array([float(scaler[name]) for name in SCALED], np.float64)
         arrays["losses"] = np.array(self.losses, np.float64)
         save_weights(self._path, arrays, {"step": str(self.step)})
 
     def resume(self) -> None:
-        if not self._path.exists():
+        path = self._peers.file_of_first(self._path)
+        if path is None:
             return
-        arrays = load_weights(self._path)
-        self.step = int(read_metadata(self._path)["step"])
+        arrays = load_weights(path)
+        self.step = int(read_metadata(path)["step"])
         self.losses = [float(loss) for loss in arrays["losses"]]
-        own = {name.removeprefix(NET): value for name, value in arrays.items() if name.startswith(NET)}
-        self.net.set_state_dict({name: paddle.to_tensor(value) for name, value in own.items()})
+        self.net.set_state_dict({name: paddle.to_tensor(value) for name, value in _below(NET, arrays).items()})
         state = {theirs: paddle.to_tensor(arrays[STATE + own]) for own, theirs in self._remembered()}
         self._optimizer.set_state_dict(state)
+        if self._average:
+            self._average.restore(_below(AVERAGE, arrays), self.step)
+        if self._scaler:
+            scale, *counts = arrays[SCALER]
+            changed = dict(zip(SCALED, (np.array([scale], np.float32), *map(int, counts)), strict=True))
+            self._scaler.load_state_dict({**self._scaler.state_dict(), **changed})
 
     def _remembered(self) -> list[tuple[str, str]]:
         """What the optimizer keeps of each parameter: our name, which a new process finds again, and Paddle's."""
         return [(f"{name}/{kind}", f"{one.name}_{kind}") for name, one in self._named for kind in self._states]
+
+
+def _below(prefix: str, arrays: Tensors) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _scaler() -> Any:
+    if paddle.device.get_device() == CPU:
+        raise UsageError("--amp needs a GPU: on a CPU Paddle computes in float32 all the same; leave it out")
+    return paddle.amp.GradScaler(init_loss_scaling=2.0**15)
+
+
+def _half_precision() -> AbstractContextManager[Any]:
+    guard: AbstractContextManager[Any] = paddle.amp.auto_cast(level="O1", dtype="float16")
+    return guard
 
 
 def _optimizer(recipe: Recipe, parameters: list[Any]) -> Any:

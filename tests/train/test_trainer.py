@@ -12,6 +12,7 @@ from compress.quantize.qat import Quantizers
 from edge_kit.core.errors import BadData, EdgeKitError, UsageError
 from edge_kit.tasks import TASKS
 from edge_kit.train import trainer
+from edge_kit.train.compute import Compute
 from edge_kit.train.depthwise import fast_depthwise
 from edge_kit.train.recipe import OPTIMIZERS, Recipe
 from edge_kit.train.soft_labels import soften
@@ -98,6 +99,35 @@ def test_adagrad_divides_by_the_root_of_all_squared_gradients_and_tables_may_lea
     assert float(net.fast) == pytest.approx(30 * expected, rel=1e-5)
 
 
+def test_the_result_is_the_average_of_the_weights_of_all_steps_the_late_ones_counting_more(tmp_path: Path) -> None:
+    net, seen = small_net(), []
+
+    def look(done: int, total: int, note: str = "") -> None:
+        seen.append(net[0].weight.numpy())
+
+    fit(net, TASKS.get("classify"), Stripes(), replace(RECIPE, ema=0.9), tmp_path, look)
+    shares = 0.9 ** np.arange(len(seen))[::-1]
+    expected = np.average(np.stack(seen).astype(np.float64), axis=0, weights=shares)
+    np.testing.assert_allclose(net[0].weight.numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, float("nan")])
+def test_a_learning_rate_is_above_nothing(rate: float) -> None:
+    with pytest.raises(UsageError, match="the learning rate must be above 0"):
+        Recipe(1, 1, rate)
+
+
+@pytest.mark.parametrize("ema", [-0.1, 1.0])
+def test_an_average_keeps_less_than_all(ema: float) -> None:
+    with pytest.raises(UsageError, match="ema must be in 0..1"):
+        Recipe(1, 1, 0.1, ema=ema)
+
+
+def test_mixed_precision_on_a_cpu_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--amp needs a GPU"):
+        fit(small_net(), TASKS.get("classify"), Stripes(), RECIPE, tmp_path, ignore, Compute(amp=True))
+
+
 def test_an_unknown_optimizer_names_those_there_are() -> None:
     with pytest.raises(UsageError, match="optimizer must be one of momentum, adagrad, adam, got 'lion'"):
         Recipe(1, 1, 0.1, optimizer="lion")
@@ -126,6 +156,31 @@ def test_a_stopped_run_goes_on_to_the_same_weights(stop_at: int, optimizer: str,
     assert report.resumed_at == stop_at
     wanted, got = weights_of(undisturbed), weights_of(resumed)
     assert all(np.array_equal(wanted[name], got[name]) for name in wanted)
+
+
+def test_a_stopped_run_with_dropout_and_an_average_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch) -> None:
+    def dropping() -> nn.Layer:
+        net = small_net()
+        net.insert(5, nn.Dropout(0.5))
+        return net
+
+    recipe = replace(RECIPE, ema=0.9)
+    undisturbed, plain = dropping(), small_net()
+    fit(undisturbed, TASKS.get("classify"), Stripes(), recipe, tmp_path / "none", ignore)
+    fit(plain, TASKS.get("classify"), Stripes(), recipe, tmp_path / "none", ignore)
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+
+    def stop(done: int, total: int, note: str = "") -> None:
+        if done == 18:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(dropping(), TASKS.get("classify"), Stripes(), recipe, tmp_path, stop)
+    resumed = dropping()
+    assert fit(resumed, TASKS.get("classify"), Stripes(), recipe, tmp_path, ignore).resumed_at == 17
+    wanted, got = weights_of(undisturbed), weights_of(resumed)
+    assert all(np.array_equal(wanted[name], got[name]) for name in wanted)
+    assert not np.array_equal(wanted["0.weight"], weights_of(plain)["0.weight"]), "nothing was dropped"
 
 
 def test_a_stopped_run_with_quantizers_goes_on_to_the_same_weights_and_ranges(tmp_path: Path, monkeypatch) -> None:
@@ -228,6 +283,15 @@ def test_the_step_schedule_falls_to_a_tenth_at_each_milestone() -> None:
     assert rates == [1.0] * 10 + [pytest.approx(0.1)] * 20 + [pytest.approx(0.01)] * 10
 
 
+def test_the_published_cosines_step_at_each_epoch_or_end_above_nothing() -> None:
+    by_epoch = Recipe(epochs=4, batch_size=1, learning_rate=1.0, schedule="epoch_cosine")
+    rates = [by_epoch.rate_at(step, 8) for step in range(8)]
+    assert rates == pytest.approx([1, 1, 0.853553, 0.853553, 0.5, 0.5, 0.146447, 0.146447], abs=1e-6)
+    late = Recipe(epochs=4, batch_size=1, learning_rate=1.0, schedule="late_cosine", warmup_steps=2)
+    rates = [late.rate_at(step, 8) for step in range(8)]
+    assert rates == pytest.approx([0.5, 1, 1, 0.961940, 0.853553, 0.691342, 0.5, 0.308658], abs=1e-6)
+
+
 @pytest.mark.parametrize("knobs", [{"milestones": (1,)}, {"schedule": "step"}])
 def test_milestones_and_the_step_schedule_need_each_other(knobs: dict) -> None:
     with pytest.raises(UsageError, match="milestones go with schedule 'step'"):
@@ -253,6 +317,17 @@ def test_mixup_mixes_labels_in_the_share_of_the_pictures() -> None:
     assert not np.array_equal(mixed["label"], np.eye(6))
     np.testing.assert_array_equal(soften(batch, 6, recipe, step=4)["label"], mixed["label"])
     assert not np.array_equal(soften(batch, 6, recipe, step=5)["label"], mixed["label"])
+
+
+def test_half_a_batch_is_mixed_as_it_is_in_the_whole() -> None:
+    images = np.random.default_rng(0).normal(size=(8, 3, 2, 2)).astype(np.float32)
+    batch = {"image": images, "label": np.arange(8)}
+    recipe = Recipe(1, 8, 0.1, mixup=0.2, label_smoothing=0.1)
+    whole = soften(batch, 8, recipe, step=3)
+    half = soften({name: value[4:] for name, value in batch.items()}, 8, recipe, step=3)
+    assert all(np.array_equal(half[name], whole[name][4:]) for name in whole)
+    odd = soften({name: value[:3] for name, value in batch.items()}, 8, recipe, step=3)
+    np.testing.assert_array_equal(odd["image"][2], images[2])
 
 
 def test_training_with_soft_labels_learns(tmp_path: Path) -> None:

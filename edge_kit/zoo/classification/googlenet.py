@@ -14,6 +14,8 @@ from paddle.vision import models
 from edge_kit.train.recipe import Recipe
 from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, Family, mini_setup
 
+FIRST_TO_POOL = 11  # pixels that three windows of 5, 3 apart, take
+
 
 class GoogLeNet(models.GoogLeNet):
     """Image (N, 3, H, W) -> logits (N, classes); in training also those of the two auxiliary heads."""
@@ -30,15 +32,19 @@ class GoogLeNet(models.GoogLeNet):
         if not self.training:
             return logits
         auxiliary = (
-            _head(first, [self._pool_o1, self._conv_o1], self._fc_o1, [self._drop_o1, self._out1]),
-            _head(second, [self._pool_o2, self._conv_o2], self._fc_o2, [self._drop_o2, self._out2]),
+            _head(_pooled(first, self._pool_o1), self._conv_o1, self._fc_o1, [self._drop_o1, self._out1]),
+            _head(_pooled(second, self._pool_o2), self._conv_o2, self._fc_o2, [self._drop_o2, self._out2]),
         )
         return logits, *auxiliary
 
 
-def _head(x: Tensor, before: list[nn.Layer], hidden: nn.Layer, after: list[nn.Layer]) -> Tensor:
-    for layer in before:
-        x = layer(x)
+def _pooled(x: Tensor, published: nn.Layer) -> Tensor:
+    """A map as the 3x3 pixels that a head's linear layer takes; one too small for the published pooling, in thirds."""
+    return published(x) if min(x.shape[2:]) >= FIRST_TO_POOL else functional.adaptive_avg_pool2d(x, 3)
+
+
+def _head(x: Tensor, conv: nn.Layer, hidden: nn.Layer, after: list[nn.Layer]) -> Tensor:
+    x = conv(x)
     x = functional.relu(hidden(flatten(x, 1)))
     for layer in after:
         x = layer(x)
@@ -58,6 +64,6 @@ Family(
     11_535_736,
     1_431_556_352,
     (70.70, 89.66),
-    Recipe(200, 256, 0.01, weight_decay=1e-4),
+    Recipe(200, 256, 0.01, "epoch_cosine", weight_decay=1e-4),
     f"{PADDLE_CLAS}/GoogLeNet_pretrained.pdparams",
 )

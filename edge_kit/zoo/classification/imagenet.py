@@ -21,7 +21,7 @@ IMAGES = 1_281_167  # in ImageNet-2012's training set
 
 # Three recipes that many of the README's models share.
 STEP = Recipe(120, 256, 0.1, "step", milestones=(30, 60, 90), weight_decay=1e-4)
-COSINE = Recipe(200, 256, 0.1, weight_decay=1e-4)
+COSINE = Recipe(200, 256, 0.1, "epoch_cosine", weight_decay=1e-4)
 MIXED = replace(COSINE, label_smoothing=0.1, mixup=0.2)
 
 
@@ -85,6 +85,7 @@ class Family:
         weights: str | None = None,
         mini: Setup | None = None,
         pretraining: Setup | None = None,
+        augment: RandomAreaCrop | None = None,
     ) -> ZooEntry:
         """Register one classifier.
 
@@ -93,6 +94,7 @@ class Family:
             accuracy: Published top-1 and top-5 on ImageNet-2012 val, in percent.
             weights: Address of the released parameters; their names are the network's.
             mini: The family's where None.
+            augment: As published, where it is not the usual crop.
         """
         return register(
             ZooEntry(
@@ -117,6 +119,7 @@ class Family:
                     preprocess=ImagePreprocess(self.resize_short, self.crop),
                     recipe=recipe,
                     recovery=recovery_of(recipe),
+                    augment=augment,
                     weights=weights,
                 ),
                 mini=mini or self.mini,

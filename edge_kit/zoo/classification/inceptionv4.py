@@ -178,6 +178,6 @@ Family(
     42_679_816,
     12_253_974_624,
     (80.77, 95.26),
-    Recipe(200, 256, 0.045, weight_decay=1e-4, label_smoothing=0.1, mixup=0.2),
+    Recipe(200, 256, 0.045, "epoch_cosine", weight_decay=1e-4, label_smoothing=0.1, mixup=0.2),
     f"{PADDLE_CLAS}/InceptionV4_pretrained.pdparams",
 )

@@ -11,6 +11,7 @@ from functools import partial
 
 from paddle import Tensor, flatten, nn
 
+from edge_kit.data.augment import RandomAreaCrop
 from edge_kit.data.dataset import MiniSettings
 from edge_kit.train.recipe import Recipe
 from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, Family, mini_setup
@@ -102,6 +103,7 @@ PRETRAINING = replace(
     made=MiniSettings(train=32_000),
     weights=None,
 )
+SQUARE = RandomAreaCrop(aspect=(1.0, 1.0))
 FAMILY = Family(
     paper="arXiv:1801.04381",
     source="PaddlePaddle/models release/1.6; names as PaddleClas 25b65bb, model_zoo/mobilenet_v2.py",
@@ -119,6 +121,7 @@ def variant(
     weight_decay: float = 4e-5,
     mini: Setup | None = None,
     pretraining: Setup | None = None,
+    augment: RandomAreaCrop | None = None,
 ) -> None:
     """Register one width by its row in the README and its recipe there."""
     FAMILY.add(
@@ -128,15 +131,16 @@ def variant(
         parameters,
         macs,
         accuracy,
-        Recipe(240, batch, learning_rate, weight_decay=weight_decay),
+        Recipe(240, batch, learning_rate, "epoch_cosine", weight_decay=weight_decay),
         f"{PADDLE_CLAS}/MobileNetV2{suffix}_pretrained.pdparams",
         mini,
         pretraining,
+        augment,
     )
 
 
-variant("_x0_25", 0.25, 1_517_392, 30_480_864, (53.21, 76.52), weight_decay=3e-5)
-variant("_x0_5", 0.5, 1_965_736, 92_271_040, (65.03, 85.72), weight_decay=3e-5)
+variant("_x0_25", 0.25, 1_517_392, 30_480_864, (53.21, 76.52), weight_decay=3e-5, augment=SQUARE)
+variant("_x0_5", 0.5, 1_965_736, 92_271_040, (65.03, 85.72), weight_decay=3e-5, augment=SQUARE)
 variant("_x0_75", 0.75, 2_628_592, 186_650_528, (69.83, 89.01), learning_rate=0.045)
 variant("", 1.0, 3_505_960, 313_619_328, (72.15, 90.65), 500, mini=PACKAGED, pretraining=PRETRAINING)
 variant("_x1_5", 1.5, 6_852_712, 681_017_664, (74.12, 91.67))

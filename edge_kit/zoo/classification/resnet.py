@@ -97,7 +97,7 @@ FAMILY = Family(
     mini=mini_setup(train=2048),
 )
 FAMILY_D = replace(FAMILY, paper="arXiv:1812.01187")
-COSINE_120 = Recipe(120, 256, 0.1, weight_decay=1e-4)
+COSINE_120 = Recipe(120, 256, 0.1, "epoch_cosine", weight_decay=1e-4)
 MIXED_7E5 = replace(MIXED, weight_decay=7e-5)
 
 

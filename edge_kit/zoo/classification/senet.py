@@ -43,7 +43,7 @@ variant(
     27_559_896,
     4_232_994_816,
     (78.44, 93.96),
-    Recipe(200, 400, 0.1, weight_decay=1.2e-4),
+    Recipe(200, 400, 0.1, "epoch_cosine", weight_decay=1.2e-4),
 )
 variant(
     "SE_ResNeXt101_32x4d",
@@ -51,6 +51,6 @@ variant(
     48_955_416,
     7_974_739_968,
     (79.12, 94.20),
-    Recipe(200, 400, 0.1, weight_decay=1.5e-5),
+    Recipe(200, 400, 0.1, "epoch_cosine", weight_decay=1.5e-5),
 )
 variant("SENet154_vd", SENET, 121_737_048, 24_339_570_688, (81.40, 95.48))

@@ -15,7 +15,7 @@ FAMILY = Family(
     source="paddle.vision.models.squeezenet; recipe of PaddlePaddle/models release/1.6",
     mini=mini_setup(learning_rate=0.02),
 )
-RECIPE = Recipe(120, 256, 0.02, weight_decay=1e-4)
+RECIPE = Recipe(120, 256, 0.02, "epoch_cosine", weight_decay=1e-4)
 
 
 def variant(version: str, parameters: int, macs: int, accuracy: tuple[float, float]) -> None:

@@ -80,7 +80,7 @@ def variant(depth: int, parameters: int, macs: int, accuracy: tuple[float, float
     FAMILY.add(name.lower(), name, build, parameters, macs, accuracy, recipe, weights)
 
 
-variant(11, 132_860_584, 7_609_090_048, (69.28, 89.09), Recipe(90, 512, 0.1, weight_decay=2e-4))
-variant(13, 133_044_904, 11_308_466_176, (70.02, 89.42), Recipe(90, 256, 0.01, weight_decay=3e-4))
-variant(16, 138_353_320, 15_470_264_320, (72.00, 90.69), Recipe(90, 256, 0.01, weight_decay=3e-4))
-variant(19, 143_661_736, 19_632_062_464, (72.56, 90.93), Recipe(150, 256, 0.01, weight_decay=4e-4))
+variant(11, 132_860_584, 7_609_090_048, (69.28, 89.09), Recipe(90, 512, 0.1, "epoch_cosine", weight_decay=2e-4))
+variant(13, 133_044_904, 11_308_466_176, (70.02, 89.42), Recipe(90, 256, 0.01, "epoch_cosine", weight_decay=3e-4))
+variant(16, 138_353_320, 15_470_264_320, (72.00, 90.69), Recipe(90, 256, 0.01, "epoch_cosine", weight_decay=3e-4))
+variant(19, 143_661_736, 19_632_062_464, (72.56, 90.93), Recipe(150, 256, 0.01, "epoch_cosine", weight_decay=4e-4))
