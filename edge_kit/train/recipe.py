@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from edge_kit.core.errors import UsageError
 
-SCHEDULES = ("cosine", "trapezoid", "step", "constant")
+SCHEDULES = ("cosine", "trapezoid", "step", "constant", "plateau_linear")
+WITH_MILESTONES = ("step", "plateau_linear")
 OPTIMIZERS = ("momentum", "adagrad", "adam")
 DECAY_SHARE = 0.25
 STEP_FACTOR = 0.1
@@ -22,16 +23,19 @@ class Recipe:
         batch_size: Samples a step.
         learning_rate: At the top of the schedule.
         schedule: `cosine` falls to 0 over the whole run; `trapezoid` stays and falls to 0 in the last quarter;
-            `step` falls to a tenth at each of `milestones`; `constant` stays.
+            `step` falls to a tenth at each of `milestones`; `constant` stays; `plateau_linear` stays until its one
+            milestone and falls in a straight line from there, an epoch a step, to the last epoch but one.
         warmup_steps: Steps of linear rise from 0 before the schedule counts.
         momentum: Of the plain, not Nesterov, kind; the others have none.
         weight_decay: L2, on every parameter, as the published recipes have it.
         seed: Of initial weights, order and augmentation.
-        milestones: Epochs, for `step`.
+        milestones: Epochs, for `step` and `plateau_linear`.
         label_smoothing: Share of a label that is spread over all classes; of classification only.
         mixup: Alpha of the Beta distribution that pictures are mixed by (arXiv:1710.09412), 0 for none; likewise.
         optimizer: `momentum`, or `adagrad`, which divides each step by the root of the squares of all before, or
-            `adam` (arXiv:1412.6980) with its usual constants.
+            `adam` (arXiv:1412.6980).
+        beta1: Of Adam: share of the mean gradient that is kept at each step.
+        epsilon: Of Adam: added to the root that a step is divided by.
     """
 
     epochs: int
@@ -46,6 +50,8 @@ class Recipe:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     optimizer: str = "momentum"
+    beta1: float = 0.9
+    epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -54,9 +60,10 @@ class Recipe:
             raise UsageError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
         if self.optimizer not in OPTIMIZERS:
             raise UsageError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
-        if bool(self.milestones) != (self.schedule == "step"):
+        if bool(self.milestones) != (self.schedule in WITH_MILESTONES):
             raise UsageError(
-                f"milestones go with schedule 'step' and no other, got {self.milestones} with {self.schedule!r}"
+                f"milestones go with schedule {' or '.join(map(repr, WITH_MILESTONES))} and no other, "
+                f"got {self.milestones} with {self.schedule!r}"
             )
         if not 0 <= self.label_smoothing < 1 or self.mixup < 0:
             raise UsageError(
@@ -77,6 +84,9 @@ class Recipe:
         if self.schedule == "step":
             passed = sum(step * self.epochs >= epoch * total for epoch in self.milestones)
             return self.learning_rate * STEP_FACTOR**passed
+        if self.schedule == "plateau_linear":
+            late = min(step * self.epochs // total, self.epochs - 2) - self.milestones[0] + 1
+            return self.learning_rate * (1 - max(late, 0) / (self.epochs - self.milestones[0]))
         falls_from = total * (1 - DECAY_SHARE) if self.schedule == "trapezoid" else self.warmup_steps
         share = max(step - falls_from, 0) / max(total - falls_from, 1)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))

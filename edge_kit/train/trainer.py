@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,14 +17,14 @@ from edge_kit.core.errors import BadData, EdgeKitError
 from edge_kit.core.progress import Progress
 from edge_kit.core.weights import load_weights, read_metadata, save_weights
 from edge_kit.data.dataset import Dataset
-from edge_kit.tasks.task import Task
+from edge_kit.tasks.task import Alternating, Explorer, Task
 from edge_kit.train.depthwise import fast_depthwise
 from edge_kit.train.recipe import Recipe
 from edge_kit.train.soft_labels import soften
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
-NET, STATE = "net/", "optimizer/"
+NET, STATE, MEMORY = "net/", "optimizer/", "task/"
 STATES = {  # what Paddle calls what an optimizer remembers of a parameter
     "momentum": ("velocity_0",),
     "adagrad": ("moment_0",),
@@ -36,7 +37,7 @@ class TrainReport:
     """What one training run did.
 
     Attributes:
-        first_loss: Mean over the first tenth of the steps.
+        first_loss: Mean over the first tenth of the steps; of several losses the sum.
         last_loss: Mean over the last tenth.
         resumed_at: Step that a checkpoint let it go on from; 0 where there was none.
     """
@@ -70,6 +71,8 @@ def fit(net: Any, task: Task, dataset: Dataset, recipe: Recipe, scratch: Path, r
     with fast_depthwise(net) if on_cpu else nullcontext():
         for epoch in range(run.step // steps_in_epoch, recipe.epochs):
             start = run.step - epoch * steps_in_epoch
+            if isinstance(task, Explorer):
+                task.explore(net, dataset, epoch, recipe.seed, scratch, begins=start == 0)
             for batch in dataset.train_batches(recipe.batch_size, epoch, recipe.seed, start):
                 run.train_on(soften(batch, dataset.sizes.get("num_classes", 0), recipe, run.step))
                 report(run.step, run.total, f"loss {run.recent_loss():.3f}")
@@ -107,22 +110,48 @@ class _Run:
         self._saved_at = time.monotonic()
         self._named = [(name, p) for name, p in net.named_parameters() if not p.stop_gradient]
         self._states = STATES[recipe.optimizer]
-        self._optimizer = _optimizer(recipe, [p for _, p in self._named])
+        self._memory: dict[str, Any] = {}
+        self._groups = {
+            group: (parameters, _optimizer(recipe, parameters))
+            for group, parameters in _grouped(task, net, [p for _, p in self._named]).items()
+        }
 
     def train_on(self, batch: Any) -> None:
-        self._optimizer.set_lr(self.recipe.rate_at(self.step, self.total))
         tensors = {name: paddle.to_tensor(value) for name, value in batch.items()}
-        loss = self.task.loss(self.net, tensors)
-        loss.backward()
-        self._optimizer.step()
-        self._optimizer.clear_grad()
+        sums = 0.0
+        for group, (parameters, optimizer) in self._groups.items():
+            optimizer.set_lr(self.recipe.rate_at(self.step, self.total))
+            with self._only(parameters):
+                loss = self._loss(group, tensors)
+                loss.backward()
+            optimizer.step()
+            optimizer.clear_grad()
+            sums += float(loss)
         self.step += 1
-        self.losses.append(float(loss))
+        self.losses.append(sums)
         if not np.isfinite(self.losses[-1]):
             raise EdgeKitError(
                 f"the loss became {self.losses[-1]} at step {self.step} of {self.total}; lower the learning rate "
                 f"({self.recipe.learning_rate}) or look at the data"
             )
+
+    def _loss(self, group: str, tensors: Any) -> Any:
+        if isinstance(self.task, Alternating):
+            return self.task.group_loss(group, self.net, tensors, self._memory)
+        return self.task.loss(self.net, tensors)
+
+    @contextmanager
+    def _only(self, parameters: list[Any]) -> Iterator[None]:
+        """Within the context, all other parameters are constants: no gradient is computed for them."""
+        chosen = {id(p) for p in parameters}
+        others = [p for _, p in self._named if id(p) not in chosen]
+        for p in others:
+            p.stop_gradient = True
+        try:
+            yield
+        finally:
+            for p in others:
+                p.stop_gradient = False
 
     def recent_loss(self) -> float:
         return float(np.mean(self.losses[-20:]))
@@ -134,7 +163,8 @@ class _Run:
 
     def save(self) -> None:
         arrays = {NET + name: value.numpy() for name, value in self.net.state_dict().items()}
-        state = self._optimizer.state_dict()
+        arrays |= {MEMORY + name: value for name, value in self._memory.items()}
+        state = {name: value for _, one in self._groups.values() for name, value in one.state_dict().items()}
         arrays |= {STATE + own: state[theirs].numpy() for own, theirs in self._remembered()}
         arrays["losses"] = np.array(self.losses, np.float64)
         save_weights(self._path, arrays, {"step": str(self.step)})
@@ -148,11 +178,25 @@ class _Run:
         own = {name.removeprefix(NET): value for name, value in arrays.items() if name.startswith(NET)}
         self.net.set_state_dict({name: paddle.to_tensor(value) for name, value in own.items()})
         state = {theirs: paddle.to_tensor(arrays[STATE + own]) for own, theirs in self._remembered()}
-        self._optimizer.set_state_dict(state)
+        for _, optimizer in self._groups.values():
+            optimizer.set_state_dict(state)
+        kept = (name for name in arrays if name.startswith(MEMORY))
+        self._memory = {name.removeprefix(MEMORY): arrays[name] for name in kept}
 
     def _remembered(self) -> list[tuple[str, str]]:
         """What the optimizer keeps of each parameter: our name, which a new process finds again, and Paddle's."""
         return [(f"{name}/{kind}", f"{one.name}_{kind}") for name, one in self._named for kind in self._states]
+
+
+def _grouped(task: Task, net: Any, parameters: list[Any]) -> dict[str, list[Any]]:
+    """The parameters that are trained together, by group; all of them where the task names no groups."""
+    if not isinstance(task, Alternating):
+        return {"": parameters}
+    trained = {id(p) for p in parameters}
+    return {
+        group: [p for layer in layers for p in layer.parameters() if id(p) in trained]
+        for group, layers in task.groups(net).items()
+    }
 
 
 def _optimizer(recipe: Recipe, parameters: list[Any]) -> Any:
@@ -162,7 +206,7 @@ def _optimizer(recipe: Recipe, parameters: list[Any]) -> Any:
         "weight_decay": recipe.weight_decay,
     }
     if recipe.optimizer == "adam":
-        return paddle.optimizer.Adam(**shared)
+        return paddle.optimizer.Adam(beta1=recipe.beta1, epsilon=recipe.epsilon, **shared)
     if recipe.optimizer == "adagrad":
         return paddle.optimizer.Adagrad(**shared)
     return paddle.optimizer.Momentum(momentum=recipe.momentum, **shared)
