@@ -137,10 +137,33 @@ def _factor(graph: Graph, node: NodeProto) -> tuple[str, float] | None:
     return None
 
 
+def fold_factor(graph: Graph) -> int:
+    """Fold a Mul by one number into the Conv that alone reads it, as networks that take 0 to 255 begin.
+
+    What is multiplied is then rounded as it comes in, which pixels are already.
+    """
+    done = 0
+    for conv in [n for n in graph.nodes if n.op_type == "Conv"]:
+        mul = graph.producer(conv.input[0])
+        scaled = _factor(graph, mul) if mul is not None else None
+        if mul is None or scaled is None or not graph.is_constant(conv.input[1]):
+            continue
+        if len(graph.consumers(mul.output[0])) > 1 or mul.output[0] in graph.outputs:
+            continue
+        before, factor = scaled
+        name = f"{conv.output[0]}.scaled"
+        graph.constants[name] = (graph.constants[conv.input[1]].astype(np.float64) * factor).astype(np.float32)
+        conv.input[0], conv.input[1] = before, name
+        done += 1
+    graph.remove_dead()
+    return done
+
+
 CANONICAL = (
     fold_recurrent_weights,
     drop_zero_states,
     fold_batch_norm,
+    fold_factor,
     flatten_from_shape_arithmetic,
     gemm_from_matmul_and_add,
 )
