@@ -48,6 +48,15 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class Likening(Protocol):
+    """A task that can tell more of how near two versions are than `Task.agreement`."""
+
+    def likeness(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> tuple[Metric, ...]:
+        """Further numbers, shown beside the agreement and held to nothing."""
+        ...
+
+
+@runtime_checkable
 class Explorer(Protocol):
     """A task whose training samples come of what the network does."""
 
