@@ -23,12 +23,14 @@ class FrameStack:
     Attributes:
         side: Of the square that the graph takes, in pixels.
         stack: Pictures that it takes at once.
+        game: That they are of, empty before a data set gave its own; see `edge_kit.data.environments`.
     """
 
     KIND: ClassVar[str] = "frames"
 
     side: int = 84
     stack: int = 4
+    game: str = ""
 
     def __post_init__(self) -> None:
         if self.side < 1 or self.stack < 1:
@@ -66,4 +68,4 @@ class FrameStack:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> FrameStack:
         """Read back what `as_dict` wrote."""
-        return cls(int(document["side"]), int(document["stack"]))
+        return cls(int(document["side"]), int(document["stack"]), str(document["game"]))

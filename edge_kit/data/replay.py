@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,7 @@ class ReplayFolder:
     """See `Dataset` for the methods; `explore` and `score` let a network play."""
 
     def __init__(self, root: Path, preprocess: FrameStack, options: OpenOptions) -> None:
-        self.name, self.published, self.preprocess = options.name, options.published, preprocess
+        self.name, self.published = options.name, options.published
         self._exploration: Exploration = options.augment or Exploration()
         self._files = [root / name for name in (GAME, TRAIN, TEST)]
         for path in self._files:
@@ -79,6 +79,7 @@ class ReplayFolder:
                     f"'from edge_kit.data.replay import *; write_replay(Path({str(root)!r}), \"Pong\", 50000, 1000)'"
                 )
         self._game, self._side = _read_game(root / GAME)
+        self.preprocess = replace(preprocess, game=self._game)
         self.labels = self._make().actions
         self.sizes: Mapping[str, int] = {"num_actions": len(self.labels), "side": preprocess.side}
         self._recorded, self._test = (self._read(root / name) for name in (TRAIN, TEST))

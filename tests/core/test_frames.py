@@ -27,9 +27,9 @@ def test_pictures_of_another_size_are_resized() -> None:
 
 
 def test_the_bundles_settings_read_back_as_they_were() -> None:
-    document = FrameStack(36, 4).as_dict()
+    document = FrameStack(36, 4, "Pong").as_dict()
     assert document["kind"] == "frames"
-    assert FrameStack.from_dict(document) == FrameStack(36, 4)
+    assert FrameStack.from_dict(document) == FrameStack(36, 4, "Pong")
 
 
 @pytest.mark.parametrize("picture", [np.zeros((6, 6), np.float32), np.zeros((6, 6, 3), np.uint8), grey(0, 0)])
