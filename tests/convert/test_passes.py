@@ -14,6 +14,7 @@ from convert.passes.canonical import (
     fold_batch_norm,
     fold_factor,
     gemm_from_matmul_and_add,
+    pad_without_a_further_axis,
 )
 from convert.passes.lift import lift_quantization
 from convert.passes.place import (
@@ -383,3 +384,20 @@ def test_a_factor_goes_into_the_convolution_that_reads_it(tmp_path: Path) -> Non
     np.testing.assert_allclose(run(graph, {"image": 255 * IMAGE}, tmp_path)["out"], before, rtol=1e-5, atol=1e-6)
     graph = scaled_net(True)
     assert fold_factor(graph) == 0, "who else reads it would get other numbers"
+
+
+@pytest.mark.parametrize("squeezed, done", [(2, 1), (0, 0)])
+def test_a_picture_is_padded_as_one_unless_another_axis_is_taken_away(squeezed: int, done: int, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Unsqueeze", ["image", "added"], ["volume"]),
+        helper.make_node("Pad", ["volume", "pads"], ["padded"], mode="reflect"),
+        helper.make_node("Squeeze", ["padded", "taken"], ["out"]),
+    ]
+    pads = np.array([0, 0, 0, 2, 1, 0, 0, 0, 1, 3])
+    constants = {"added": np.array([2]), "taken": np.array([squeezed]), "pads": pads}
+    shape: list[int | str] = [1, 3, 11, 12] if done else [3, 1, 11, 12]
+    graph = build(nodes, constants, {"image": [1, 3, 8, 8]}, {"out": shape})
+    before = run(graph, {"image": IMAGE[:1]}, tmp_path)["out"]
+    assert pad_without_a_further_axis(graph) == done
+    assert (operators(graph) == ["Pad"]) is bool(done)
+    np.testing.assert_array_equal(run(graph, {"image": IMAGE[:1]}, tmp_path)["out"], before)
