@@ -109,9 +109,10 @@ class Played:
             raise ValueError("does not begin with a first step")
         return cls(*(arrays[name] for name in kinds))
 
-    def joined(self, other: Played) -> Played:
-        """The other's steps behind these."""
-        return Played(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
+    def joined(self, *others: Played) -> Played:
+        """These steps and behind them those of others."""
+        every = (self, *others)
+        return Played(*(np.concatenate([getattr(one, field.name) for one in every]) for field in fields(self)))
 
     def newest(self, steps: int) -> Played:
         """The last steps at most, whose first one then begins a game."""

@@ -145,12 +145,14 @@ class ReplayFolder:
             memory: Folder that outlives a kill; what is there already is not played again.
         """
         how = self._exploration
-        for number in range(self._remembered, epoch + 1):
-            path = memory / f"play-{number:06d}.npz"
+        paths = [memory / f"play-{number:06d}.npz" for number in range(self._remembered, epoch + 1)]
+        for number, path in enumerate(paths, self._remembered):
             if not path.is_file():
                 self._play(choose, number, seed).save(path)
-            self._memory = self._memory.joined(self._read(path)).newest(how.capacity)
-            self._remembered = number + 1
+        enough = -(-how.capacity // how.steps)  # of a long run the first plays are forgotten already
+        played = [self._read(path) for path in paths[-enough:]]
+        self._memory = self._memory.joined(*played).newest(how.capacity)
+        self._remembered = epoch + 1
 
     def _play(self, choose: Choose, epoch: int, seed: int) -> Played:
         how, before = self._exploration, epoch * self._exploration.steps
