@@ -53,7 +53,7 @@ class Atari:
             raise unknown_name("game", game, [*known, CATCH])
         bare = gymnasium.make(f"{game}{FIXED}")
         self._game: Any = AtariPreprocessing(bare, noop_max=30, frame_skip=4, screen_size=side)
-        self.actions = tuple(str(name).lower() for name in bare.unwrapped.get_action_meanings())  # type: ignore[attr-defined]
+        self.actions = tuple(str(name).lower() for name in bare.unwrapped.get_action_meanings())
         self._lives = self._steps = 0
 
     def reset(self, seed: int) -> Picture:

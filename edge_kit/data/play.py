@@ -118,7 +118,8 @@ class Played:
         """The last steps at most, whose first one then begins a game."""
         first = self.first[-steps:].copy()
         first[0] = True
-        return Played(*(array[-steps:] for array in (self.picture, self.action, self.reward, self.done)), first)
+        part = slice(-steps, None)
+        return Played(self.picture[part], self.action[part], self.reward[part], self.done[part], first)
 
     def usable(self) -> NDArray[np.int64]:
         """Places of the steps that have a next one, or need none because they ended something."""
@@ -178,9 +179,14 @@ def record(
             row.append((seen, action, moment.reward, moment.lost or moment.ended, first or not row))
             if moment.ended:
                 game.begin()
-    picture, action, reward, over, begun = zip(*(step for row in rows for step in row), strict=True)
-    kept = np.stack(picture), np.array(action, np.int64), np.array(reward, np.float32)
-    return Played(*kept, np.array(over, bool), np.array(begun, bool))
+    pictures, actions, rewards, over, begun = zip(*(step for row in rows for step in row), strict=True)
+    return Played(
+        np.stack(pictures),
+        np.array(actions, np.int64),
+        np.array(rewards, np.float32),
+        np.array(over, bool),
+        np.array(begun, bool),
+    )
 
 
 def returns(

@@ -63,8 +63,9 @@ class Control:
 
         def choose(histories: Sequence[Sequence[Picture]]) -> Array:
             with paddle.no_grad():
-                q: Array = net(paddle.to_tensor(dataset.preprocess(histories)[FRAMES])).numpy()
-            return q.argmax(axis=1)
+                q = net(paddle.to_tensor(dataset.preprocess(histories)[FRAMES])).numpy()
+            best: Array = q.argmax(axis=1)
+            return best
 
         assert isinstance(dataset, Playable)
         dataset.explore(choose, epoch, seed, memory)

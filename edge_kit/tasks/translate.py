@@ -151,7 +151,9 @@ def ssim(first: Array, second: Array) -> float:
 
     x, y = ((one.astype(np.float64) + 1) / 2 for one in (first, second))
     mx, my = mean(x), mean(y)
-    vx, vy, both = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
+    vx: Array = mean(x * x) - mx * mx
+    vy: Array = mean(y * y) - my * my
+    both: Array = mean(x * y) - mx * my
     likeness = (2 * mx * my + small) * (2 * both + contrast)
     return float((likeness / ((mx * mx + my * my + small) * (vx + vy + contrast))).mean())
 

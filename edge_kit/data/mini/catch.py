@@ -20,11 +20,12 @@ BLACK, GREY, WHITE = 30, 150, 235
 class Catch:
     """See `Environment` for the methods; `side` is that of its pictures, in pixels."""
 
-    actions = ("stay", "left", "right")
+    actions: tuple[str, ...] = ("stay", "left", "right")
 
     def __init__(self, side: int) -> None:
         self._side = side
         self._rng = np.random.default_rng(0)
+        self._left, self._paddle, self._x, self._y, self._slant = 0, 0.0, 0.0, 0.0, 0.0
 
     def reset(self, seed: int) -> Picture:
         self._rng = np.random.default_rng(seed)
