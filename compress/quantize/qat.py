@@ -12,7 +12,7 @@ from edge_kit.core.errors import EdgeKitError
 
 
 class Quantizers:
-    """The quantizers in a network, put there in place.
+    """The quantizers in a network, put there in place, or in those layers of it that are exported.
 
     Weights take the largest magnitude of each output channel, what a layer reads a moving average of its largest
     magnitudes. Parameters keep their names, so that the network is trained and saved as it was before.
@@ -21,14 +21,15 @@ class Quantizers:
         EdgeKitError: The network has nothing to quantize.
     """
 
-    def __init__(self, net: nn.Layer) -> None:
-        self._net, self._slim = net, slim.insert_quantizers(net)
+    def __init__(self, *layers: nn.Layer) -> None:
+        self._layers = tuple({id(layer): layer for layer in layers}.values())
+        self._slim = [slim.insert_quantizers(layer) for layer in self._layers][-1]
         if not self.ranges():
-            raise EdgeKitError(f"{type(net).__name__} has no convolution and no linear layer to quantize")
+            raise EdgeKitError(f"{type(layers[0]).__name__} has no convolution and no linear layer to quantize")
 
     def ranges(self) -> dict[str, float]:
         """The largest magnitude that each layer reads without clipping it, by the name of its weight."""
-        return slim.learnt_ranges(self._net)
+        return {name: value for layer in self._layers for name, value in slim.learnt_ranges(layer).items()}
 
     def save(self, layer: nn.Layer, out: Path, inputs: list[Any]) -> None:
         """Write the network, or a layer of it, as an inference model with its quantizers; see `slim.save_quantized`."""

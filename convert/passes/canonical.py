@@ -137,10 +137,62 @@ def _factor(graph: Graph, node: NodeProto) -> tuple[str, float] | None:
     return None
 
 
+def fold_factor(graph: Graph) -> int:
+    """Fold a Mul by one number into the Conv that alone reads it, as networks that take 0 to 255 begin.
+
+    What is multiplied is then rounded as it comes in, which pixels are already.
+    """
+    done = 0
+    for conv in [n for n in graph.nodes if n.op_type == "Conv"]:
+        mul = graph.producer(conv.input[0])
+        scaled = _factor(graph, mul) if mul is not None else None
+        if mul is None or scaled is None or not graph.is_constant(conv.input[1]):
+            continue
+        if len(graph.consumers(mul.output[0])) > 1 or mul.output[0] in graph.outputs:
+            continue
+        before, factor = scaled
+        name = f"{conv.output[0]}.scaled"
+        graph.constants[name] = (graph.constants[conv.input[1]].astype(np.float64) * factor).astype(np.float32)
+        conv.input[0], conv.input[1] = before, name
+        done += 1
+    graph.remove_dead()
+    return done
+
+
+def pad_without_a_further_axis(graph: Graph) -> int:
+    """Replace Squeeze(Pad(Unsqueeze(x))) by Pad, as paddle2onnx pads pictures as if they were volumes."""
+    done = 0
+    for squeeze in [n for n in graph.nodes if n.op_type == "Squeeze" and len(n.input) == 2]:
+        pad = graph.producer(squeeze.input[0])
+        unsqueeze = graph.producer(pad.input[0]) if pad is not None and pad.op_type == "Pad" else None
+        if pad is None or unsqueeze is None or unsqueeze.op_type != "Unsqueeze" or len(unsqueeze.input) != 2:
+            continue
+        axes = [graph.constants.get(node.input[1]) for node in (squeeze, unsqueeze)]
+        pads = graph.constants.get(pad.input[1])
+        if pads is None or any(axis is None or axis.size != 1 or axis.reshape(-1)[0] < 0 for axis in axes):
+            continue
+        added, taken = (int(axis.reshape(-1)[0]) for axis in axes if axis is not None)
+        sides = pads.reshape(2, -1)  # begins, ends
+        if added != taken or sides[:, added].any() or len(graph.consumers(pad.output[0])) > 1:
+            continue
+        name = f"{squeeze.output[0]}.pads"
+        graph.constants[name] = np.delete(sides, added, axis=1).reshape(-1)
+        mode = attribute(pad, "mode", b"constant")
+        fill = list(pad.input[2:])
+        plain = helper.make_node("Pad", [unsqueeze.input[0], name, *fill], [squeeze.output[0]], mode=mode)
+        graph.insert_before(squeeze, plain)
+        graph.remove(squeeze)
+        done += 1
+    graph.remove_dead()
+    return done
+
+
 CANONICAL = (
     fold_recurrent_weights,
     drop_zero_states,
     fold_batch_norm,
+    fold_factor,
+    pad_without_a_further_axis,
     flatten_from_shape_arithmetic,
     gemm_from_matmul_and_add,
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_kit.camera.demo import DEMOS, DemoKind, load_demos
+from edge_kit.camera.demo import DEMOS, Acting, Demo, DemoKind, load_demos
 from edge_kit.camera.lineup import Lineup
 from edge_kit.camera.live import camera, stream
 from edge_kit.camera.meter import Meter, Summary
@@ -39,7 +39,7 @@ class DemoRequest:
         name: Of the demo.
         bundle: A folder or a name in the workspace; none for the one made last for the demo's task.
         camera: Index, the address of a stream, or `browser` for that of whoever looks at the page.
-        synthetic: Digits on photographs, rendered; no file and no camera is needed.
+        synthetic: Digits on photographs, rendered, or the demo's own pictures; no file and no camera is needed.
         save: Video to write.
         jsonl: File to write a line a frame to.
         window: Whether to show frames, where there is a display.
@@ -95,7 +95,7 @@ def run_demo(request: DemoRequest, workspace: Workspace, say: Callable[[str], No
         lambda runtime, precision: Model.load(bundle, runtime=runtime, precision=precision, threads=request.threads)
     )
     lineup.choose(request.runtime, request.precision, compare=request.compare)
-    source = open_source(request)
+    source = _source(request, demo)
     meter = Meter()
     try:
         sinks = _sinks(request, source, say)
@@ -129,7 +129,19 @@ def open_source(request: DemoRequest) -> Source:
         return ImageFolder(request.images)
     from edge_kit.data.mini.clip import film
 
-    return Made(film, request.frames or (0 if request.web else SYNTHETIC_FRAMES), name="rendered digits")
+    return Made(film, _made_frames(request), name="rendered digits")
+
+
+def _source(request: DemoRequest, demo: Demo) -> Source:
+    if not isinstance(demo, Acting):
+        return open_source(request)
+    if not request.synthetic:
+        raise UsageError(f"demo {request.name!r} makes its own pictures; choose --synthetic")
+    return demo.source(_made_frames(request))
+
+
+def _made_frames(request: DemoRequest) -> int:
+    return request.frames or (0 if request.web else SYNTHETIC_FRAMES)
 
 
 def _bundle(request: DemoRequest, kind: DemoKind, workspace: Workspace) -> Bundle:
@@ -138,7 +150,7 @@ def _bundle(request: DemoRequest, kind: DemoKind, workspace: Workspace) -> Bundl
     found = [bundle for bundle in all_bundles(workspace) if bundle.manifest.task == kind.task]
     if not found:
         raise UsageError(
-            f"no bundle for {kind.task!r} in {str(workspace.root)!r} yet; make one: edge-kit compress mobilenetv2"
+            f"no bundle for {kind.task!r} in {str(workspace.root)!r} yet; make one: edge-kit compress {kind.example}"
         )
     return max(found, key=lambda bundle: (bundle.path / MANIFEST).stat().st_mtime_ns)
 

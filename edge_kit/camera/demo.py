@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edge_kit.camera.frame import Answer
+from edge_kit.camera.sources import Source
 from edge_kit.core.bundle import Bundle
 from edge_kit.core.images import Image
 from edge_kit.core.registry import Registry
@@ -47,6 +48,23 @@ class Demo(Protocol):
         ...
 
 
+@runtime_checkable
+class Acting(Protocol):
+    """A demo whose next picture depends on what the model says of this one, as in a game."""
+
+    def source(self, frames: int) -> Source:
+        """Its own pictures; each but the first waits for `act`.
+
+        Args:
+            frames: How many; 0 does not end.
+        """
+        ...
+
+    def act(self, answer: Answer) -> None:
+        """Do what an answer says; called once a frame, with that of the chosen model."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DemoKind:
     """A demo by its name.
@@ -56,12 +74,14 @@ class DemoKind:
         title: What it does, for people.
         task: Of the bundles that it is looked for among.
         make: A demo over one bundle; fails with `BadData` where the bundle cannot give such answers.
+        example: A model of the zoo whose bundle it takes.
     """
 
     name: str
     title: str
     task: str
     make: Callable[[Bundle], Demo]
+    example: str = "mobilenetv2"
 
 
 DEMOS: Registry[DemoKind] = Registry("demo")

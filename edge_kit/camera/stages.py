@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_kit.camera.demo import Demo
+from edge_kit.camera.demo import Acting, Demo
 from edge_kit.camera.frame import Frame, Run, Stage
 from edge_kit.camera.lineup import Lineup
 from edge_kit.camera.meter import Meter, Reading
@@ -28,6 +28,8 @@ def stages_of(demo: Demo, lineup: Lineup, meter: Meter | None) -> list[Stage]:
         for run in frame.runs:
             run.answer = demo.read(run.outputs)
         lineup.count(demo, frame.runs)
+        if isinstance(demo, Acting):
+            demo.act(frame.runs[0].answer)
 
     stages = [Stage(work.__name__, work) for work in (preprocess, inference, postprocess)]
     if meter is None:

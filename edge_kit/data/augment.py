@@ -43,3 +43,23 @@ class RandomAreaCrop:
         if crop.shape[:2] != (side, side):
             crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)
         return crop[:, ::-1] if rng.random() < self.flip else crop
+
+
+@dataclass(frozen=True, slots=True)
+class EnlargedCrop:
+    """The whole picture enlarged, and a square of the network's input cut from it at random; no mirroring.
+
+    Attributes:
+        enlarge: Side of the enlarged picture over that of the crop.
+
+    Source: PaddlePaddle/models release/1.6, PaddleCV/PaddleGAN, CycleGAN.
+    """
+
+    enlarge: float = 286 / 256
+
+    def __call__(self, image: Image, side: int, rng: np.random.Generator) -> Image:
+        """Cut from a (H, W, 3) picture; the result is (side, side, 3)."""
+        large = round(side * self.enlarge)
+        enlarged: Image = cv2.resize(image, (large, large), interpolation=cv2.INTER_CUBIC)
+        top, left = (int(start) for start in rng.integers(large - side + 1, size=2))
+        return enlarged[top : top + side, left : left + side]

@@ -131,11 +131,11 @@ class PictureSamples(Unlabelled):
         return digest.hexdigest()
 
     def read(self, places: Sequence[int]) -> Tensors:
-        return {self.prepare.spec.name: np.stack([self.prepare(_decode(self._paths[i])) for i in places])}
+        return {self.prepare.spec.name: np.stack([self.prepare(decode(self._paths[i])) for i in places])}
 
     def count_blank(self) -> int:
         """How many of the pictures for calibration are of one value throughout, as black ones are."""
-        images = (_decode(self._paths[i]) for i in self.calibration_places(self.train_size()))
+        images = (decode(self._paths[i]) for i in self.calibration_places(self.train_size()))
         return sum(1 for image in images if image.min() == image.max())
 
 
@@ -164,7 +164,8 @@ def _list(channels: Channels, separator: str = "/") -> str:
     return separator.join(f"{value:g}" for value in channels)
 
 
-def _decode(path: Path) -> Image:
+def decode(path: Path) -> Image:
+    """Read a picture; (H, W, 3) uint8 BGR."""
     image: Image | None = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise BadData(f"picture {str(path)!r} cannot be decoded; mend it or take it away")

@@ -143,7 +143,8 @@ def _agreement(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
             worst = max(
                 (row["max_rel"] for rows in facts["differences"][version].values() for row in rows), default=0.0
             )
-            note = f"on {one['samples']} samples of {one['dataset']}; largest relative error {worst:.2g}"
+            more = "".join(f"; {row['name']} {row['value']:.4g}" for row in facts["likeness"][version])
+            note = f"on {one['samples']} samples of {one['dataset']}; largest relative error {worst:.2g}{more}"
             checks.append(Check.at_least(f"{version} {one['name']}", one["value"], least, one["unit"], note))
     return checks
 

@@ -167,9 +167,7 @@ def scene_checks(scene: BundleScene) -> list[Check]:
     """Whether the bundle means by its inputs and classes what the data set does."""
     manifest, dataset = scene.bundle.manifest, scene.dataset
     labels = first_difference(list(manifest.labels), list(dataset.labels))
-    prepare = scene.subject.preprocess
-    wanted = (prepare.without_normalise() if scene.bundle.takes_pixels() else prepare).as_dict()
-    prepared = first_difference(dict(manifest.preprocess), wanted)
+    prepared = first_difference(dict(manifest.preprocess), dataset.preprocess.as_dict())
     return [
         Check("labels", None, None, not labels, note=_told(labels, "bundle", dataset.name)),
         Check("preprocessing", None, None, not prepared, note=_told(prepared, "bundle", "model")),

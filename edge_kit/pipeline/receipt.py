@@ -37,6 +37,7 @@ def make_receipt(
                 "versions",
                 "models",
                 "agreement",
+                "likeness",
                 "differences",
                 "parity",
                 "size",

@@ -256,7 +256,7 @@ def qat(context: Context) -> None:
     task, dataset = TASKS.get(model_of(context.settings).task), open_dataset(context)
     recipe = Recipe(**context.settings["recipe"])
     net = build_network(context, dataset, recipe.seed)
-    quantizers = Quantizers(net)
+    quantizers = Quantizers(*(spec.part(net) for spec in graphs_of(context).values()))
     with frozen_statistics(net):
         run_through(net, task, dataset, recipe, FIRST_RANGES)
         report = fit(net, task, dataset, recipe, context.scratch, context.progress)

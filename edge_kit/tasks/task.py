@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from edge_kit.core.progress import Progress
 from edge_kit.core.records import Metric
 from edge_kit.core.registry import Registry
-from edge_kit.core.tensors import Graphs, Tensors
+from edge_kit.core.tensors import Array, Graphs, Tensors
 from edge_kit.data.dataset import Dataset
 
 
@@ -43,6 +44,51 @@ class Task(Protocol):
 
     def agreement(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> Metric:
         """How often two versions of a model give the same answer; needs no labels."""
+        ...
+
+
+@runtime_checkable
+class Likening(Protocol):
+    """A task that can tell more of how near two versions are than `Task.agreement`."""
+
+    def likeness(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> tuple[Metric, ...]:
+        """Further numbers, shown beside the agreement and held to nothing."""
+        ...
+
+
+@runtime_checkable
+class Explorer(Protocol):
+    """A task whose training samples come of what the network does."""
+
+    def explore(self, net: Any, dataset: Dataset, epoch: int, seed: int, memory: Path, *, begins: bool) -> None:
+        """Let the network act, before the batches of an epoch are asked for.
+
+        Args:
+            memory: Folder that outlives a kill. What it holds of an epoch counts, and is not done again: a run that
+                goes on from a checkpoint must see the very same samples.
+            begins: False where a checkpoint lets the run go on in the middle of the epoch.
+        """
+        ...
+
+
+@runtime_checkable
+class Alternating(Protocol):
+    """A task whose networks are trained in turn at each step, each group by a loss of its own.
+
+    `Task.loss` is then that of the first group.
+    """
+
+    def groups(self, net: Any) -> Mapping[str, tuple[Any, ...]]:
+        """The layers of each group, in the order that they are trained in; a layer is of one group."""
+        ...
+
+    def group_loss(self, group: str, net: Any, batch: Any, memory: dict[str, Array]) -> Any:
+        """The scalar that this group is to minimise; the weights of all others are constants meanwhile.
+
+        Args:
+            memory: What the task wants to find again at the next call, also where a run goes on from a checkpoint;
+                empty at first.
+        """
         ...
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from edge_kit.core.errors import UsageError
+from edge_kit.train.schedule import SCHEDULES, WITH_MILESTONES, Moment
 
-SCHEDULES = ("cosine", "epoch_cosine", "late_cosine", "trapezoid", "step", "constant")
-OPTIMIZERS = ("momentum", "adagrad", "adam")
-DECAY_SHARE = 0.25
-STEP_FACTOR = 0.1
+OPTIMIZERS = ("momentum", "adagrad", "adam", "rmsprop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +20,25 @@ class Recipe:
         learning_rate: At the top of the schedule.
         schedule: `cosine` falls to 0 over the whole run; `epoch_cosine` likewise, in a step at each epoch;
             `late_cosine` counts the whole run from the end of the warm-up, and so ends above 0; `trapezoid` stays and
-            falls to 0 in the last quarter; `step` falls to a tenth at each of `milestones`; `constant` stays.
+            falls to 0 in the last quarter; `step` falls at each of `milestones`; `constant` stays; `plateau_linear`
+            stays until its one milestone and falls in a straight line from there, an epoch a step, to the last epoch
+            but one; `poly` falls to 0 as (1 - share) ** 0.9.
         warmup_steps: Steps of linear rise from 0 before the schedule counts.
         momentum: Of the plain, not Nesterov, kind; the others have none.
         weight_decay: L2, on every parameter, as the published recipes have it.
         seed: Of initial weights, order and augmentation.
-        milestones: Epochs, for `step`.
+        milestones: Epochs, for `step` and `plateau_linear`.
         label_smoothing: Share of a label that is spread over all classes; of classification only.
         mixup: Alpha of the Beta distribution that pictures are mixed by (arXiv:1710.09412), 0 for none; likewise.
         optimizer: `momentum`, or `adagrad`, which divides each step by the root of the squares of all before, or
-            `adam` (arXiv:1412.6980) with its usual constants.
+            `adam` (arXiv:1412.6980), or `rmsprop`, which divides by the root of a moving average of the squares, 0.95
+            of it kept.
         ema: Share that an exponential moving average of the weights keeps at each step; the average is the result.
             0 for none: the last weights are.
-
-    Source of `epoch_cosine` and `late_cosine`: PaddlePaddle/models release/1.6, PaddleCV/image_classification.
+        beta1: Of Adam: share of the mean gradient that is kept at each step.
+        epsilon: Of Adam: added to the root that a step is divided by.
+        factors: Of the learning rate from each milestone of `step` on; none for a tenth more at each.
+        rates: Patterns of parameters' names, as of files, and what the learning rate of those is multiplied by.
     """
 
     epochs: int
@@ -52,6 +54,10 @@ class Recipe:
     mixup: float = 0.0
     optimizer: str = "momentum"
     ema: float = 0.0
+    beta1: float = 0.9
+    epsilon: float = 1e-8
+    factors: tuple[float, ...] = ()
+    rates: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -62,10 +68,13 @@ class Recipe:
             raise UsageError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
         if self.optimizer not in OPTIMIZERS:
             raise UsageError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
-        if bool(self.milestones) != (self.schedule == "step"):
+        if bool(self.milestones) != (self.schedule in WITH_MILESTONES):
             raise UsageError(
-                f"milestones go with schedule 'step' and no other, got {self.milestones} with {self.schedule!r}"
+                f"milestones go with schedule {' or '.join(map(repr, WITH_MILESTONES))} and no other, "
+                f"got {self.milestones} with {self.schedule!r}"
             )
+        if self.factors and len(self.factors) != len(self.milestones):
+            raise UsageError(f"factors are as many as milestones or none, got {self.factors} for {self.milestones}")
         if not 0 <= self.label_smoothing < 1 or self.mixup < 0:
             raise UsageError(
                 f"label_smoothing must be in 0..1 and mixup at least 0, got {self.label_smoothing} and {self.mixup}"
@@ -82,16 +91,5 @@ class Recipe:
         """
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
-        if self.schedule == "constant":
-            return self.learning_rate
-        if self.schedule == "step":
-            passed = sum(step * self.epochs >= epoch * total for epoch in self.milestones)
-            return self.learning_rate * STEP_FACTOR**passed
-        if self.schedule == "epoch_cosine":
-            share = (step * self.epochs // total) / self.epochs
-        elif self.schedule == "late_cosine":
-            share = (step - self.warmup_steps) / total
-        else:
-            falls_from = total * (1 - DECAY_SHARE) if self.schedule == "trapezoid" else self.warmup_steps
-            share = max(step - falls_from, 0) / max(total - falls_from, 1)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+        now = Moment(step, total, self.epochs, self.warmup_steps, self.milestones, self.factors)
+        return self.learning_rate * SCHEDULES[self.schedule](now)

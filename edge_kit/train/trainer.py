@@ -18,11 +18,12 @@ from edge_kit.core.progress import Progress
 from edge_kit.core.tensors import Tensors
 from edge_kit.core.weights import load_weights, read_metadata, save_weights
 from edge_kit.data.dataset import Dataset
-from edge_kit.tasks.task import Task
+from edge_kit.tasks.task import Alternating, Explorer, Task
 from edge_kit.train.average import Average
 from edge_kit.train.compute import CPU, Compute
 from edge_kit.train.depthwise import fast_depthwise
 from edge_kit.train.loader import batch_at, loader_threads, prefetched
+from edge_kit.train.optimizers import STATES, build_optimizer, set_rates
 from edge_kit.train.peers import ALONE, Peers
 from edge_kit.train.recipe import Recipe
 from edge_kit.train.soft_labels import soften
@@ -31,12 +32,7 @@ from edge_kit.train.watch import Watch
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
-NET, STATE, AVERAGE, SCALER = "net/", "optimizer/", "average/", "scaler"
-STATES = {  # what Paddle calls what an optimizer remembers of a parameter
-    "momentum": ("velocity_0",),
-    "adagrad": ("moment_0",),
-    "adam": ("moment1_0", "moment2_0", "beta1_pow_acc_0", "beta2_pow_acc_0"),
-}
+NET, STATE, MEMORY, AVERAGE, SCALER = "net/", "optimizer/", "task/", "average/", "scaler"
 SCALED = ("scale", "incr_count", "decr_count")  # what a loss scaler changes as it goes
 
 
@@ -88,6 +84,8 @@ def fit(
     steps_in_epoch = dataset.train_size() // recipe.batch_size
     if not steps_in_epoch:
         raise BadData(f"{dataset.train_size()} training samples do not fill one batch of {recipe.batch_size}")
+    if isinstance(task, Explorer) and peers.count > 1:
+        raise UsageError("what learns by acting is trained by one process: leave out --devices and --hosts")
     run = _Run(net, task, recipe, steps_in_epoch * recipe.epochs, scratch, compute, peers)
     run.resume()
     resumed_at = run.step
@@ -105,13 +103,20 @@ def fit(
         stack.enter_context(fast_depthwise(net) if on_cpu else nullcontext())
         stack.enter_context(shared_statistics(net, peers))
         threads = loader_threads(on_cpu, peers.here)
-        for pieces in stack.enter_context(closing(prefetched(pieces_of, run.step, run.total, threads))):
-            run.train_on(pieces)
-            report(run.step, run.total, f"loss {run.recent_loss():.3f}")
-            run.save_now_and_then()
-            if watch and watch.after(run.step, run.losses[-1], run.rate, recipe.batch_size, steps_in_epoch):
-                with run.as_result():
-                    watch.look(run.step)
+        while run.step < run.total:
+            end = run.total
+            if isinstance(task, Explorer):
+                epoch, place = divmod(run.step, steps_in_epoch)
+                task.explore(net, dataset, epoch, recipe.seed, scratch, begins=place == 0)
+                end = (epoch + 1) * steps_in_epoch  # what comes after is not there yet
+            with closing(prefetched(pieces_of, run.step, end, threads)) as batches:
+                for pieces in batches:
+                    run.train_on(pieces)
+                    report(run.step, run.total, f"loss {run.recent_loss():.3f}")
+                    run.save_now_and_then()
+                    if watch and watch.after(run.step, run.losses[-1], run.rate, recipe.batch_size, steps_in_epoch):
+                        with run.as_result():
+                            watch.look(run.step)
     run.finish()
     net.eval()
     losses = run.losses
@@ -151,7 +156,12 @@ class _Run:
         self._saved_at = time.monotonic()
         self._named = [(name, p) for name, p in net.named_parameters() if not p.stop_gradient]
         self._states = STATES[recipe.optimizer]
-        self._optimizer = _optimizer(recipe, [p for _, p in self._named])
+        set_rates(recipe, self._named)
+        self._memory: dict[str, Any] = {}
+        self._groups = {
+            group: (parameters, build_optimizer(recipe, parameters))
+            for group, parameters in _grouped(task, net, [p for _, p in self._named]).items()
+        }
         self._average = Average(dict(self._named), recipe.ema) if recipe.ema else None
         self._scaler = _scaler() if compute.amp else None
         peers.share_weights(net)
@@ -163,36 +173,61 @@ class _Run:
 
     def train_on(self, pieces: Sequence[Tensors]) -> None:
         """One step, on the share of a batch that is this process's."""
-        self._optimizer.set_lr(self.recipe.rate_at(self.step, self.total))
-        losses = [self._learn(batch, place, len(pieces)) for place, batch in enumerate(pieces)]
-        self._peers.mean_gradients(one for _, one in self._named)
-        if self._scaler:
-            self._scaler.step(self._optimizer)
-            self._scaler.update()
-        else:
-            self._optimizer.step()
-        self._optimizer.clear_grad()
+        loss = sum(self._train_group(group, pieces) for group in self._groups)
         if self._average:
             self._average.take()
         self.step += 1
-        self.losses.append(self._peers.mean(sum(losses)))
+        self.losses.append(self._peers.mean(loss))
         if not np.isfinite(self.losses[-1]):
             raise EdgeKitError(
                 f"the loss became {self.losses[-1]} at step {self.step} of {self.total}; lower the learning rate "
                 f"({self.recipe.learning_rate}) or look at the data"
             )
 
-    def _learn(self, batch: Tensors, place: int, pieces: int) -> float:
+    def _train_group(self, group: str, pieces: Sequence[Tensors]) -> float:
+        """One step of the parameters of one group; returns its loss."""
+        parameters, optimizer = self._groups[group]
+        optimizer.set_lr(self.recipe.rate_at(self.step, self.total))
+        with self._only(parameters):
+            loss = sum(self._learn(group, batch, place, len(pieces)) for place, batch in enumerate(pieces))
+        self._peers.mean_gradients(parameters)
+        if self._scaler:
+            self._scaler.step(optimizer)
+            self._scaler.update()
+        else:
+            optimizer.step()
+        optimizer.clear_grad()
+        return loss
+
+    def _learn(self, group: str, batch: Tensors, place: int, pieces: int) -> float:
         """Add the gradients of one piece; returns its share of the loss."""
         # Of each piece and not of the run, so that one that goes on drops the same values out.
         drawn = np.random.SeedSequence([self.recipe.seed, self.step, self._peers.rank, place])
         paddle.seed(int(drawn.generate_state(1)[0]))
         tensors = {name: paddle.to_tensor(value) for name, value in batch.items()}
         with _half_precision() if self._scaler else nullcontext():
-            loss = self.task.loss(self.net, tensors)
+            loss = self._loss(group, tensors)
         loss = loss / pieces if pieces > 1 else loss
         (self._scaler.scale(loss) if self._scaler else loss).backward()
         return float(loss)
+
+    def _loss(self, group: str, tensors: Any) -> Any:
+        if isinstance(self.task, Alternating):
+            return self.task.group_loss(group, self.net, tensors, self._memory)
+        return self.task.loss(self.net, tensors)
+
+    @contextmanager
+    def _only(self, parameters: list[Any]) -> Iterator[None]:
+        """Within the context, all other parameters are constants: no gradient is computed for them."""
+        chosen = {id(p) for p in parameters}
+        others = [p for _, p in self._named if id(p) not in chosen]
+        for p in others:
+            p.stop_gradient = True
+        try:
+            yield
+        finally:
+            for p in others:
+                p.stop_gradient = False
 
     def recent_loss(self) -> float:
         return float(np.mean(self.losses[-20:]))
@@ -216,7 +251,8 @@ class _Run:
 
     def save(self) -> None:
         arrays = {NET + name: value.numpy() for name, value in self.net.state_dict().items()}
-        state = self._optimizer.state_dict()
+        arrays |= {MEMORY + name: value for name, value in self._memory.items()}
+        state = {name: value for _, one in self._groups.values() for name, value in one.state_dict().items()}
         arrays |= {STATE + own: state[theirs].numpy() for own, theirs in self._remembered()}
         if self._average:
             arrays |= {AVERAGE + name: value for name, value in self._average.state().items()}
@@ -235,7 +271,9 @@ class _Run:
         self.losses = [float(loss) for loss in arrays["losses"]]
         self.net.set_state_dict({name: paddle.to_tensor(value) for name, value in _below(NET, arrays).items()})
         state = {theirs: paddle.to_tensor(arrays[STATE + own]) for own, theirs in self._remembered()}
-        self._optimizer.set_state_dict(state)
+        for _, optimizer in self._groups.values():
+            optimizer.set_state_dict(state)
+        self._memory = _below(MEMORY, arrays)
         if self._average:
             self._average.restore(_below(AVERAGE, arrays), self.step)
         if self._scaler:
@@ -263,14 +301,12 @@ def _half_precision() -> AbstractContextManager[Any]:
     return guard
 
 
-def _optimizer(recipe: Recipe, parameters: list[Any]) -> Any:
-    shared = {
-        "learning_rate": recipe.learning_rate,
-        "parameters": parameters,
-        "weight_decay": recipe.weight_decay,
+def _grouped(task: Task, net: Any, parameters: list[Any]) -> dict[str, list[Any]]:
+    """The parameters that are trained together, by group; all of them where the task names no groups."""
+    if not isinstance(task, Alternating):
+        return {"": parameters}
+    trained = {id(p) for p in parameters}
+    return {
+        group: [p for layer in layers for p in layer.parameters() if id(p) in trained]
+        for group, layers in task.groups(net).items()
     }
-    if recipe.optimizer == "adam":
-        return paddle.optimizer.Adam(**shared)
-    if recipe.optimizer == "adagrad":
-        return paddle.optimizer.Adagrad(**shared)
-    return paddle.optimizer.Momentum(momentum=recipe.momentum, **shared)

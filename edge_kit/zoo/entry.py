@@ -43,7 +43,8 @@ class Setup:
         preprocess: From a stored sample to network input; the data format's own kind.
         recipe: How it is trained, from `weights` where there are some.
         recovery: How it is trained again after pruning.
-        augment: Random changes to training samples; None for the data format's own.
+        augment: Random changes to training samples, or how a network that acts comes by them; None for the data
+            format's own.
         qat: How it is trained on with the rounding of INT8 in it; None for a short form of `recovery`.
         made: How its mini set is made; None where the data set is the user's.
         made_for_recovery: The same for `recovery`, where that needs more; None for `made`.

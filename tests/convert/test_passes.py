@@ -12,7 +12,9 @@ from convert.pairs import in_kernel_order, pair_load
 from convert.passes.canonical import (
     flatten_from_shape_arithmetic,
     fold_batch_norm,
+    fold_factor,
     gemm_from_matmul_and_add,
+    pad_without_a_further_axis,
 )
 from convert.passes.lift import lift_quantization
 from convert.passes.place import (
@@ -358,3 +360,44 @@ def test_for_openvino_no_two_weights_of_an_odd_convolution_saturate_and_the_rest
     for name in ("a1", "c2", "logits"):
         same = f"{name}.weight.quantized"
         np.testing.assert_array_equal(ours.constants[same], theirs.constants[same])
+
+
+def scaled_net(reads_twice: bool) -> Graph:
+    """A picture times 1/255, read by a convolution that pads, and perhaps by another node."""
+    nodes = [
+        helper.make_node("Mul", ["image", "factor"], ["scaled"]),
+        helper.make_node("Conv", ["scaled", "w", "b"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["scaled" if reads_twice else "c"], ["r"]),
+        helper.make_node("Conv", ["scaled" if reads_twice else "r", "v"], ["out"]),
+    ]
+    constants = {
+        "factor": np.array([1 / 255], np.float32), "w": floats(3, 3, 3, 3), "b": floats(3), "v": floats(2, 3, 1, 1)
+    }  # fmt: skip
+    return build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"out": ["N", 2, 8, 8]})
+
+
+def test_a_factor_goes_into_the_convolution_that_reads_it(tmp_path: Path) -> None:
+    graph = scaled_net(False)
+    before = run(graph, {"image": 255 * IMAGE}, tmp_path)["out"]
+    assert fold_factor(graph) == 1
+    assert operators(graph) == ["Conv", "Relu", "Conv"]
+    np.testing.assert_allclose(run(graph, {"image": 255 * IMAGE}, tmp_path)["out"], before, rtol=1e-5, atol=1e-6)
+    graph = scaled_net(True)
+    assert fold_factor(graph) == 0, "who else reads it would get other numbers"
+
+
+@pytest.mark.parametrize("squeezed, done", [(2, 1), (0, 0)])
+def test_a_picture_is_padded_as_one_unless_another_axis_is_taken_away(squeezed: int, done: int, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Unsqueeze", ["image", "added"], ["volume"]),
+        helper.make_node("Pad", ["volume", "pads"], ["padded"], mode="reflect"),
+        helper.make_node("Squeeze", ["padded", "taken"], ["out"]),
+    ]
+    pads = np.array([0, 0, 0, 2, 1, 0, 0, 0, 1, 3])
+    constants = {"added": np.array([2]), "taken": np.array([squeezed]), "pads": pads}
+    shape: list[int | str] = [1, 3, 11, 12] if done else [3, 1, 11, 12]
+    graph = build(nodes, constants, {"image": [1, 3, 8, 8]}, {"out": shape})
+    before = run(graph, {"image": IMAGE[:1]}, tmp_path)["out"]
+    assert pad_without_a_further_axis(graph) == done
+    assert (operators(graph) == ["Pad"]) is bool(done)
+    np.testing.assert_array_equal(run(graph, {"image": IMAGE[:1]}, tmp_path)["out"], before)

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,6 +15,8 @@ import pytest
 
 from edge_kit.core.bundle import Bundle
 from edge_kit.core.errors import UsageError
+from edge_kit.core.words import WordPreprocess
+from edge_kit.pipeline.gate import scene_checks
 from edge_kit.pipeline.verify import VerifyRequest
 from tests.conftest import Cli, Result, install_distribution
 from tests.pipeline.remade import remade, with_weights
@@ -280,3 +283,13 @@ def test_what_xml_cannot_hold_is_replaced(tmp_path: Path) -> None:
 def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], fault: str) -> None:
     with pytest.raises(UsageError, match=fault):
         VerifyRequest(**options)
+
+
+@pytest.mark.parametrize("word, ok", [("x", True), ("y", False)])
+def test_what_only_the_data_knows_of_preprocessing_is_held_against_the_bundle(word: str, ok: bool) -> None:
+    manifest = SimpleNamespace(labels=("a",), preprocess=WordPreprocess(4, (word,)).as_dict())
+    dataset = SimpleNamespace(labels=("a",), name="data", preprocess=WordPreprocess(4, ("x",)))
+    scene = SimpleNamespace(bundle=SimpleNamespace(manifest=manifest), dataset=dataset)
+    labels, preprocessing = scene_checks(scene)  # type: ignore[arg-type]
+    assert labels.ok
+    assert preprocessing.ok is ok

@@ -50,7 +50,8 @@ TRAINING = Difficulty(rotation_deg=15.0, shear=0.2, stretch=0.15, wobble=0.03, t
 
 
 @cache
-def _photographs(split: str) -> tuple[Image, ...]:
+def photographs(split: str) -> tuple[Image, ...]:
+    """The part of each photograph that a split, `train` or `val`, may show; BGR."""
     parts = []
     for name in PHOTOGRAPHS:
         with as_file(files("sklearn.datasets.images") / name) as path:
@@ -61,7 +62,7 @@ def _photographs(split: str) -> tuple[Image, ...]:
 
 
 def _background(split: str, side: int, blur_share: float, rng: np.random.Generator) -> Image:
-    photograph = _photographs(split)[rng.integers(len(PHOTOGRAPHS))]
+    photograph = photographs(split)[rng.integers(len(PHOTOGRAPHS))]
     largest = min(photograph.shape[:2])
     window = int(rng.integers(min(side, largest), largest + 1))  # a large picture shows a small crop enlarged
     top = int(rng.integers(photograph.shape[0] - window + 1))

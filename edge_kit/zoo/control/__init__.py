@@ -1,0 +1,1 @@
+"""Networks that act: one file a family of networks."""
