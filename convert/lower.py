@@ -27,7 +27,7 @@ from convert.passes.place import (
 from convert.passes.recurrent import DYNAMIC_LSTM, STORE, keep_sequences_float, quantize_lstm
 from convert.quantization import Quantization
 from edge_kit.core.errors import EdgeKitError
-from edge_kit.core.images import ImagePreprocess
+from edge_kit.core.images import NormalisedPreprocess
 from edge_kit.core.tensors import Tensors, TensorSpec
 from runtimes.registry import get_runtime
 from runtimes.targets import Target
@@ -66,7 +66,7 @@ class Camera:
     """
 
     image: TensorSpec
-    preprocess: ImagePreprocess
+    preprocess: NormalisedPreprocess
 
 
 @dataclass(slots=True)
