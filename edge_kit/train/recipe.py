@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edge_kit.core.errors import UsageError
 
 SCHEDULES = ("cosine", "trapezoid", "step", "constant")
-OPTIMIZERS = ("momentum", "adagrad", "adam")
+OPTIMIZERS = ("momentum", "adagrad", "adam", "rmsprop")
 DECAY_SHARE = 0.25
 STEP_FACTOR = 0.1
 
@@ -22,16 +22,18 @@ class Recipe:
         batch_size: Samples a step.
         learning_rate: At the top of the schedule.
         schedule: `cosine` falls to 0 over the whole run; `trapezoid` stays and falls to 0 in the last quarter;
-            `step` falls to a tenth at each of `milestones`; `constant` stays.
+            `step` falls at each of `milestones`; `constant` stays.
         warmup_steps: Steps of linear rise from 0 before the schedule counts.
         momentum: Of the plain, not Nesterov, kind; the others have none.
         weight_decay: L2, on every parameter, as the published recipes have it.
         seed: Of initial weights, order and augmentation.
         milestones: Epochs, for `step`.
+        factors: Of the learning rate from each milestone on; none for a tenth more at each.
         label_smoothing: Share of a label that is spread over all classes; of classification only.
         mixup: Alpha of the Beta distribution that pictures are mixed by (arXiv:1710.09412), 0 for none; likewise.
         optimizer: `momentum`, or `adagrad`, which divides each step by the root of the squares of all before, or
-            `adam` (arXiv:1412.6980) with its usual constants.
+            `adam` (arXiv:1412.6980) with its usual constants, or `rmsprop`, which divides by the root of a moving
+            average of the squares, 0.95 of it kept.
     """
 
     epochs: int
@@ -46,6 +48,7 @@ class Recipe:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     optimizer: str = "momentum"
+    factors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -58,6 +61,8 @@ class Recipe:
             raise UsageError(
                 f"milestones go with schedule 'step' and no other, got {self.milestones} with {self.schedule!r}"
             )
+        if self.factors and len(self.factors) != len(self.milestones):
+            raise UsageError(f"factors are as many as milestones or none, got {self.factors} for {self.milestones}")
         if not 0 <= self.label_smoothing < 1 or self.mixup < 0:
             raise UsageError(
                 f"label_smoothing must be in 0..1 and mixup at least 0, got {self.label_smoothing} and {self.mixup}"
@@ -76,7 +81,11 @@ class Recipe:
             return self.learning_rate
         if self.schedule == "step":
             passed = sum(step * self.epochs >= epoch * total for epoch in self.milestones)
-            return self.learning_rate * STEP_FACTOR**passed
+            return (
+                self.learning_rate * (1.0, *self.factors)[passed]
+                if self.factors
+                else (self.learning_rate * STEP_FACTOR**passed)
+            )
         falls_from = total * (1 - DECAY_SHARE) if self.schedule == "trapezoid" else self.warmup_steps
         share = max(step - falls_from, 0) / max(total - falls_from, 1)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))

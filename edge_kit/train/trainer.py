@@ -28,6 +28,7 @@ STATES = {  # what Paddle calls what an optimizer remembers of a parameter
     "momentum": ("velocity_0",),
     "adagrad": ("moment_0",),
     "adam": ("moment1_0", "moment2_0", "beta1_pow_acc_0", "beta2_pow_acc_0"),
+    "rmsprop": ("momentum_0", "mean_square_0", "mean_grad_0"),
 }
 
 
@@ -165,4 +166,6 @@ def _optimizer(recipe: Recipe, parameters: list[Any]) -> Any:
         return paddle.optimizer.Adam(**shared)
     if recipe.optimizer == "adagrad":
         return paddle.optimizer.Adagrad(**shared)
+    if recipe.optimizer == "rmsprop":
+        return paddle.optimizer.RMSProp(rho=0.95, epsilon=1e-6, **shared)
     return paddle.optimizer.Momentum(momentum=recipe.momentum, **shared)

@@ -99,7 +99,7 @@ def test_adagrad_divides_by_the_root_of_all_squared_gradients_and_tables_may_lea
 
 
 def test_an_unknown_optimizer_names_those_there_are() -> None:
-    with pytest.raises(UsageError, match="optimizer must be one of momentum, adagrad, adam, got 'lion'"):
+    with pytest.raises(UsageError, match="optimizer must be one of momentum, adagrad, adam, rmsprop, got 'lion'"):
         Recipe(1, 1, 0.1, optimizer="lion")
 
 
@@ -226,6 +226,15 @@ def test_the_step_schedule_falls_to_a_tenth_at_each_milestone() -> None:
     recipe = Recipe(epochs=4, batch_size=1, learning_rate=1.0, schedule="step", milestones=(1, 3))
     rates = [recipe.rate_at(step, 40) for step in range(40)]
     assert rates == [1.0] * 10 + [pytest.approx(0.1)] * 20 + [pytest.approx(0.01)] * 10
+
+
+def test_the_step_schedule_may_be_told_what_it_falls_to() -> None:
+    told = {"schedule": "step", "milestones": (1, 3), "factors": (0.5, 0.25)}
+    recipe = Recipe(epochs=4, batch_size=1, learning_rate=2.0, **told)
+    rates = [recipe.rate_at(step, 40) for step in range(40)]
+    assert rates == [2.0] * 10 + [1.0] * 20 + [0.5] * 10
+    with pytest.raises(UsageError, match=r"factors are as many as milestones or none, got \(0.5,\) for \(1, 3\)"):
+        Recipe(epochs=4, batch_size=1, learning_rate=2.0, **{**told, "factors": (0.5,)})
 
 
 @pytest.mark.parametrize("knobs", [{"milestones": (1,)}, {"schedule": "step"}])
