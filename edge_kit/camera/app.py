@@ -135,10 +135,10 @@ def open_source(request: DemoRequest) -> Source:
 def _bundle(request: DemoRequest, kind: DemoKind, workspace: Workspace) -> Bundle:
     if request.bundle is not None:
         return find_bundles(workspace, [request.bundle])[0]
-    found = [bundle for bundle in all_bundles(workspace) if bundle.manifest.task == kind.task]
+    found = [bundle for bundle in all_bundles(workspace) if bundle.manifest.task in kind.tasks]
     if not found:
         raise UsageError(
-            f"no bundle for {kind.task!r} in {str(workspace.root)!r} yet; make one: edge-kit compress mobilenetv2"
+            f"no bundle for {kind.name!r} in {str(workspace.root)!r} yet; make one: edge-kit compress {kind.model}"
         )
     return max(found, key=lambda bundle: (bundle.path / MANIFEST).stat().st_mtime_ns)
 

@@ -54,14 +54,16 @@ class DemoKind:
     Attributes:
         name: As `edge-kit demo` takes it.
         title: What it does, for people.
-        task: Of the bundles that it is looked for among.
+        tasks: Of the bundles that it is looked for among.
         make: A demo over one bundle; fails with `BadData` where the bundle cannot give such answers.
+        model: Of the zoo, to make a bundle from where there is none.
     """
 
     name: str
     title: str
-    task: str
+    tasks: tuple[str, ...]
     make: Callable[[Bundle], Demo]
+    model: str = "mobilenetv2"
 
 
 DEMOS: Registry[DemoKind] = Registry("demo")
