@@ -29,6 +29,7 @@ class Recipe:
         seed: Of initial weights, order and augmentation.
         milestones: Epochs, for `step`.
         factors: Of the learning rate from each milestone on; none for a tenth more at each.
+        rates: Patterns of parameters' names, as of files, and what the learning rate of those is multiplied by.
         label_smoothing: Share of a label that is spread over all classes; of classification only.
         mixup: Alpha of the Beta distribution that pictures are mixed by (arXiv:1710.09412), 0 for none; likewise.
         optimizer: `momentum`, or `adagrad`, which divides each step by the root of the squares of all before, or
@@ -49,6 +50,7 @@ class Recipe:
     mixup: float = 0.0
     optimizer: str = "momentum"
     factors: tuple[float, ...] = ()
+    rates: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:

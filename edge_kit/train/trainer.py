@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,10 @@ class _Run:
         self._saved_at = time.monotonic()
         self._named = [(name, p) for name, p in net.named_parameters() if not p.stop_gradient]
         self._states = STATES[recipe.optimizer]
+        for pattern, rate in recipe.rates:
+            for name, parameter in self._named:
+                if fnmatchcase(name, pattern):
+                    parameter.optimize_attr["learning_rate"] = rate
         self._optimizer = _optimizer(recipe, [p for _, p in self._named])
 
     def train_on(self, batch: Any) -> None:

@@ -98,6 +98,26 @@ def test_adagrad_divides_by_the_root_of_all_squared_gradients_and_tables_may_lea
     assert float(net.fast) == pytest.approx(30 * expected, rel=1e-5)
 
 
+def test_parameters_that_a_recipe_names_learn_at_their_own_rate(tmp_path: Path) -> None:
+    trained = {}
+    for rates in ((), (("*.weight", 0.0),)):
+        net = small_net()
+        before = weights_of(net)
+        fit(
+            net,
+            TASKS.get("classify"),
+            Stripes(),
+            replace(RECIPE, weight_decay=0.0, rates=rates),
+            tmp_path / str(rates),
+            ignore,
+        )
+        trained[rates] = {name for name, value in weights_of(net).items() if not np.array_equal(value, before[name])}
+    weights = {name for name, _ in small_net().named_parameters() if name.endswith(".weight")}
+    assert weights <= trained[()]
+    assert not weights & trained[(("*.weight", 0.0),)]
+    assert trained[(("*.weight", 0.0),)], "the others go on"
+
+
 def test_an_unknown_optimizer_names_those_there_are() -> None:
     with pytest.raises(UsageError, match="optimizer must be one of momentum, adagrad, adam, rmsprop, got 'lion'"):
         Recipe(1, 1, 0.1, optimizer="lion")

@@ -23,7 +23,7 @@ from edge_kit.zoo.entry import Reference, Setup, ZooEntry, register
 
 TAPS = {11: 512, 13: 1024}  # separable units of the body that are looked at, and their channels
 EXTRA = ((256, 512), (128, 256), (128, 256), (64, 128))  # channels of the 1x1 and the 3x3 of each further unit
-BODY_RATE = 0.1  # of the convolutions of body and further units, over that of everything else
+SLOW = (("body.*.0.weight", 0.1), ("extra.*._conv.weight", 0.1))  # convolutions that were trained before
 README = "PaddlePaddle/models release/1.6, PaddleCV/ssd/README.md"
 HALF = (0.5, 0.5, 0.5)
 
@@ -39,9 +39,6 @@ class MobileNetSsd(nn.Layer):
         for narrow, wide in EXTRA:
             self.extra.append(nn.Sequential(ConvNorm(channels[-1], narrow, 1), ConvNorm(narrow, wide, 3, 2)))
             channels.append(wide)
-        for layer in (*self.body.sublayers(), *self.extra.sublayers()):
-            if isinstance(layer, nn.Conv2D):
-                layer.weight.optimize_attr["learning_rate"] = BODY_RATE
         self.classes = num_classes + 1
         shapes = [len(shapes_of(place)) for place in range(len(channels))]
         self.loc = nn.LayerList([nn.Conv2D(c, 4 * n, 1) for c, n in zip(channels, shapes, strict=True)])
@@ -79,13 +76,14 @@ PUBLISHED = Recipe(
     factors=(0.5, 0.25, 0.1, 0.01),
     weight_decay=5e-5,
     optimizer="rmsprop",
+    rates=SLOW,
 )
 AUGMENT = SceneAugment(distort=Distortion(), expand=4.0, least=(0.1, 0.3, 0.5, 0.7, 0.9, 0.0))
 # From random weights, on pictures of a third of the side.
-MINI = Recipe(6, 16, 0.01, warmup_steps=50, weight_decay=5e-5, optimizer="adam")
+MINI = Recipe(6, 16, 0.002, warmup_steps=50, weight_decay=5e-5, optimizer="adam")
 PLAIN = SceneAugment(flip=0.0)  # digits have a left and a right, and come in all sizes and colours
 
-register(
+ENTRY = register(
     ZooEntry(
         id="ssd",
         title="SSD MobileNetV1",

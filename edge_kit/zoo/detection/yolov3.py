@@ -175,7 +175,7 @@ def _add(
 
 
 def _mini(side: int, epochs: int, train: int, evaluation: int) -> Setup:
-    recipe = Recipe(epochs, 8, 0.001, warmup_steps=50, weight_decay=5e-4, optimizer="adam")
+    recipe = Recipe(epochs, 8, 0.001, warmup_steps=10, weight_decay=5e-4, optimizer="adam")
     made = MiniSettings(train=train, evaluation=evaluation, side=128)
     return Setup(SquarePreprocess(side), recipe, replace(recipe, epochs=max(epochs // 2, 1)), augment=PLAIN, made=made)
 
@@ -186,7 +186,7 @@ _add(
     (DarkNet53Body, (256, 512, 1024)),
     (61_949_149, 70_345_950_208),
     38.9,
-    _mini(96, 1, 96, 40),
+    _mini(96, 1, 192, 40),
 )
 MOBILE = partial(MobileNetV1Body, (4, 6, 13))
 _add(
