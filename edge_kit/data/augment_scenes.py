@@ -29,7 +29,7 @@ class Distortion:
         brightness: Largest change either way, as a factor around 1.
         contrast: Likewise.
         saturation: Likewise.
-        hue: Largest shift either way, in degrees.
+        hue: Largest shift either way, in degrees; 0 for none.
     """
 
     probability: float = 0.5
@@ -60,6 +60,8 @@ class Distortion:
         return _rounded(grey + (image - grey) * _factor(self.saturation, rng))
 
     def _turn_hue(self, image: Image, rng: np.random.Generator) -> Image:
+        if not self.hue:
+            return image
         turned = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
         shift = rng.uniform(-self.hue, self.hue) / 2  # OpenCV counts hue in steps of two degrees
         turned[..., 0] = np.mod(turned[..., 0] + round(shift), 180)

@@ -88,6 +88,10 @@ class Detector(ABC):
             BadData: The outputs are not of such a head.
         """
 
+    @abstractmethod
+    def classes(self, outputs: Tensors) -> int:
+        """How many classes the outputs tell apart, background not counted."""
+
     def feeds(self, graphs: Graphs, batch: Tensors) -> dict[str, Tensors]:
         """See `Task`."""
         return {MAIN: {"image": batch["image"]}}
@@ -101,7 +105,7 @@ class Detector(ABC):
         found: list[Detections] = []
         truths: list[Truth] = []
         for batch in dataset.eval_batches(BATCH):
-            found += self._found(graphs, batch)
+            found += self._found(graphs, batch, dataset)
             truths += list(truths_of(batch))
             progress(len(truths), dataset.eval_size())
         precision = self._measure(found, truths, len(dataset.labels))
@@ -117,15 +121,22 @@ class Detector(ABC):
         )
         return Score(metrics, {}, classes)
 
-    def _found(self, graphs: Graphs, batch: Tensors) -> list[Detections]:
+    def _found(self, graphs: Graphs, batch: Tensors, dataset: Dataset) -> list[Detections]:
         image = batch["image"]
-        return self.detect(graphs[MAIN]({"image": image}), image.shape[2])
+        outputs = graphs[MAIN]({"image": image})
+        found = self.detect(outputs, image.shape[2])
+        if self.classes(outputs) != len(dataset.labels):
+            raise BadData(
+                f"the graph tells {self.classes(outputs)} classes apart and {dataset.name} has {len(dataset.labels)}; "
+                "pass --data with the set that it was trained for"
+            )
+        return found
 
     def agreement(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> Metric:
         """See `Task`."""
         pairs: list[tuple[Detections, Detections]] = []
         for batch in dataset.eval_batches(BATCH):
-            pairs += zip(*(self._found(graphs, batch) for graphs in (reference, candidate)), strict=True)
+            pairs += zip(*(self._found(graphs, batch, dataset) for graphs in (reference, candidate)), strict=True)
             if len(pairs) >= samples:
                 break
         highest = max((float(first.scores[0]) for first, _ in pairs if len(first.scores)), default=0.0)

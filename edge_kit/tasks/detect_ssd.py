@@ -122,6 +122,10 @@ class DetectSsd(Detector):
         total = (entropy * counted).sum() + (distance * found).sum()
         return total / found.sum().clip(1.0)
 
+    def classes(self, outputs: Tensors) -> int:
+        """See `Detector`."""
+        return int(outputs["conf"].shape[2]) - 1
+
     def detect(self, outputs: Tensors, side: int) -> list[Detections]:
         """See `Detector`."""
         check_outputs(outputs, OUTPUTS)

@@ -56,6 +56,10 @@ class DetectYolo(Detector):
             )
         return total
 
+    def classes(self, outputs: Tensors) -> int:
+        """See `Detector`."""
+        return int(outputs[OUTPUTS[0]].shape[1]) // len(MASKS[0]) - BOX
+
     def detect(self, outputs: Tensors, side: int) -> list[Detections]:
         """See `Detector`."""
         check_outputs(outputs, OUTPUTS)

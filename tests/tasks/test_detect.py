@@ -127,6 +127,9 @@ class Fixed(Detector):
     def loss(self, net: object, batch: object) -> object:
         raise NotImplementedError
 
+    def classes(self, outputs: Tensors) -> int:
+        return outputs.get("classes", 1)
+
     def detect(self, outputs: Tensors, side: int) -> list[Detections]:
         assert side == 2
         return [
@@ -161,6 +164,14 @@ def test_a_score_tells_the_objects_and_the_precision_of_each_class() -> None:
     assert [(one.label, one.samples) for one in score.classes] == [("x", 3)]
     assert score.classes[0].values["mAP"] == score.metrics[0].value == pytest.approx(100 * 7 / 11)
     assert score.metrics[0].dataset == "numbers test"
+
+
+def test_a_graph_of_other_classes_is_refused() -> None:
+    task = Fixed("fixed", voc_precision.mean_precision, "test")
+    right = graph([0], 0.9)["main"]
+    wrong = {"main": lambda inputs: {**right(inputs), "classes": 20}}
+    with pytest.raises(BadData, match="^the graph tells 20 classes apart and numbers has 1; pass --data"):
+        task.evaluate(wrong, Answers(1), silent)
 
 
 def test_outputs_that_are_none_are_refused_in_a_line() -> None:

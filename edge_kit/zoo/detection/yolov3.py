@@ -132,7 +132,7 @@ def graphs(preprocess: SquarePreprocess) -> dict[str, GraphSpec]:
 PUBLISHED = Recipe(273, 64, 0.001, "step", warmup_steps=4000, weight_decay=5e-4, milestones=(218, 246))
 AUGMENT = SceneAugment(
     mixup_epochs=250,
-    distort=Distortion(brightness=0.5),
+    distort=Distortion(brightness=0.5, hue=0.0),
     expand=4.0,
     fill=(103.53, 116.28, 123.675),
     least=(0.1, 0.3, 0.5, 0.7, 0.9),
