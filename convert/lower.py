@@ -18,6 +18,7 @@ from convert.passes.canonical import CANONICAL
 from convert.passes.lift import lift_quantization
 from convert.passes.place import (
     QUANTIZABLE,
+    REGRID,
     WEIGHTED,
     absorb_activations,
     choose_float_nodes,
@@ -27,7 +28,7 @@ from convert.passes.place import (
 from convert.passes.recurrent import DYNAMIC_LSTM, STORE, keep_sequences_float, quantize_lstm
 from convert.quantization import Quantization
 from edge_kit.core.errors import EdgeKitError
-from edge_kit.core.images import ImagePreprocess
+from edge_kit.core.images import NormalisedPreprocess
 from edge_kit.core.tensors import Tensors, TensorSpec
 from runtimes.registry import get_runtime
 from runtimes.targets import Target
@@ -66,7 +67,7 @@ class Camera:
     """
 
     image: TensorSpec
-    preprocess: ImagePreprocess
+    preprocess: NormalisedPreprocess
 
 
 @dataclass(slots=True)
@@ -293,7 +294,10 @@ def _placement(graph: Graph, kept: Collection[str]) -> tuple[dict[str, int], dic
             integers.update(node.output)
             continue
         read = node.input[:2] if node.op_type in (*WEIGHTED, "Add") else node.input[:1]
+        read = node.input if node.op_type == "Concat" else read
         placed = node.op_type in QUANTIZABLE and label(node) not in kept and dequantized.issuperset(read)
+        if node.op_type in REGRID and node.output[0] in graph.outputs:
+            placed = False
         in_int8 = placed or node.op_type == DYNAMIC_LSTM
         (quantized if in_int8 else left)[node.op_type] += 1
     return dict(quantized), dict(left)

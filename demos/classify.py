@@ -49,4 +49,4 @@ class Classify:
         return self.labels[place] if place < len(self.labels) else f"class {place}"
 
 
-register(DemoKind("classify", "what is in the picture", "classify", Classify))
+register(DemoKind("classify", "what is in the picture", ("classify",), Classify))

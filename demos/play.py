@@ -53,4 +53,4 @@ class Play:
         return bool(first["action"] == second["action"])
 
 
-register(DemoKind("play", "a game, played", "control", Play, "dqn"))
+register(DemoKind("play", "a game, played", ("control",), Play, "dqn"))

@@ -62,4 +62,4 @@ def _picture(answer: Answer) -> Image:
     return picture
 
 
-register(DemoKind("style", "the picture in another look", "translate", Style, "cyclegan"))
+register(DemoKind("style", "the picture in another look", ("translate",), Style, "cyclegan"))

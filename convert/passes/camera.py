@@ -18,7 +18,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from convert.graph import Array, Graph, attribute
 from convert.quantization import Range
 from edge_kit.core.errors import EdgeKitError
-from edge_kit.core.images import ImagePreprocess, pixels_of
+from edge_kit.core.images import NormalisedPreprocess, pixels_of
 from edge_kit.core.tensors import TensorSpec
 
 TOP = 255
@@ -48,7 +48,7 @@ class Pixels:
         return Range(-float(self.centre), float(TOP - self.centre))
 
 
-def take_pixels(graph: Graph, image: TensorSpec, preprocess: ImagePreprocess) -> Pixels:
+def take_pixels(graph: Graph, image: TensorSpec, preprocess: NormalisedPreprocess) -> Pixels:
     """Let the input be uint8 (N, H, W, 3) BGR instead of normalised floats, and the first convolution normalise it.
 
     Args:
@@ -60,7 +60,8 @@ def take_pixels(graph: Graph, image: TensorSpec, preprocess: ImagePreprocess) ->
     conv = _first_convolution(graph, image.name)
     mean, deviation = (one[::-1].astype(np.float64) for one in preprocess.in_pixels())  # RGB -> BGR
     centre = int(np.clip(np.rint(mean.mean()), 0, TOP))
-    weight = graph.constants[conv.input[1]][:, ::-1] / deviation.reshape(1, 3, 1, 1)
+    stored = graph.constants[conv.input[1]]
+    weight = (stored if preprocess.channel_order == "BGR" else stored[:, ::-1]) / deviation.reshape(1, 3, 1, 1)
     rest = (weight * (centre - mean).reshape(1, 3, 1, 1)).sum(axis=1, keepdims=True)  # (O, 1, kh, kw)
     bias = graph.constants[conv.input[2]].astype(np.float64) if _has_bias(conv) else np.zeros(len(weight))
     if _pads(conv):

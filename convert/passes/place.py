@@ -20,10 +20,12 @@ SAME_GRID = (
     "Flatten",
     "MaxPool",
     "Reshape",
+    "Resize",  # to the nearest value; what mixes values stays float
     "Transpose",
 )  # only move values: in and out share one scale
 SUMS = ("Add", "GlobalAveragePool", "AveragePool")
-QUANTIZABLE = (*WEIGHTED, *SAME_GRID, *SUMS)
+REGRID = ("Concat", "LeakyRelu")  # from the grids of their inputs to that of their output, value by value
+QUANTIZABLE = (*WEIGHTED, *SAME_GRID, *SUMS, *REGRID)
 
 
 def clip_limits(graph: Graph, node: NodeProto) -> Range | None:
@@ -53,7 +55,7 @@ def choose_float_nodes(graph: Graph, wanted: Collection[str]) -> frozenset[str]:
         raise unknown_name("node to keep in float", name, known)
     kept = set(wanted)
     for node in graph.nodes:
-        source = graph.producer(node.input[0]) if node.op_type in SAME_GRID else None
+        source = graph.producer(node.input[0]) if _only_moves(node) else None
         if source is not None and label(source) in kept:
             kept.add(label(node))
     return frozenset(kept)
@@ -87,10 +89,14 @@ def share_grids(graph: Graph, known: Quantization) -> int:
     """Give the output of every node that only moves values the range of its input."""
     done = 0
     for node in graph.nodes:
-        if node.op_type in SAME_GRID and node.input[0] in known.ranges:
+        if _only_moves(node) and node.input[0] in known.ranges:
             known.ranges[node.output[0]] = known.ranges[node.input[0]]
             done += 1
     return done
+
+
+def _only_moves(node: NodeProto) -> bool:
+    return node.op_type in SAME_GRID and (node.op_type != "Resize" or attribute(node, "mode", b"nearest") == b"nearest")
 
 
 def quantizable_nodes(
@@ -155,6 +161,8 @@ def _is_quantizable(
     graph: Graph, known: Quantization, node: NodeProto, target: Target, keep_float: Collection[str]
 ) -> bool:
     output = node.output[0]
+    if output in graph.outputs and node.op_type in REGRID:
+        return False  # nothing follows that rounds, and there would be nothing to compute
     ends = output in graph.outputs and node.op_type in WEIGHTED
     if not (target.symmetric or output in known.ranges or ends):
         return False
@@ -168,6 +176,8 @@ def _has_kernel(
     if node.op_type not in _operators(target) or label(node) in keep_float:
         return False
     if node.op_type in WEIGHTED and not all(graph.is_constant(name) for name in node.input[1:] if name):
+        return False
+    if node.op_type in SAME_GRID and not _only_moves(node):
         return False
     if node.op_type == "Conv" and not target.any_convolution:
         weight, group = graph.constants[node.input[1]], attribute(node, "group", 1)

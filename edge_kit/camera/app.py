@@ -147,10 +147,10 @@ def _made_frames(request: DemoRequest) -> int:
 def _bundle(request: DemoRequest, kind: DemoKind, workspace: Workspace) -> Bundle:
     if request.bundle is not None:
         return find_bundles(workspace, [request.bundle])[0]
-    found = [bundle for bundle in all_bundles(workspace) if bundle.manifest.task == kind.task]
+    found = [bundle for bundle in all_bundles(workspace) if bundle.manifest.task in kind.tasks]
     if not found:
         raise UsageError(
-            f"no bundle for {kind.task!r} in {str(workspace.root)!r} yet; make one: edge-kit compress {kind.example}"
+            f"no bundle for {kind.name!r} in {str(workspace.root)!r} yet; make one: edge-kit compress {kind.example}"
         )
     return max(found, key=lambda bundle: (bundle.path / MANIFEST).stat().st_mtime_ns)
 

@@ -72,14 +72,14 @@ class DemoKind:
     Attributes:
         name: As `edge-kit demo` takes it.
         title: What it does, for people.
-        task: Of the bundles that it is looked for among.
+        tasks: Of the bundles that it is looked for among.
         make: A demo over one bundle; fails with `BadData` where the bundle cannot give such answers.
         example: A model of the zoo whose bundle it takes.
     """
 
     name: str
     title: str
-    task: str
+    tasks: tuple[str, ...]
     make: Callable[[Bundle], Demo]
     example: str = "mobilenetv2"
 

@@ -12,6 +12,7 @@ SMALLEST_SIDE = 360  # of a shown picture, so that text on it can be read
 LINE_SHARE = 0.045  # height of a line of text to that of the picture
 SHADE = 0.45  # of the picture that is left behind text
 WHITE, GREEN = (255, 255, 255), (120, 230, 120)  # BGR
+COLOURS = (GREEN, (80, 180, 255), (255, 170, 90), (90, 230, 240), (230, 120, 220), (200, 200, 120))  # BGR, of boxes
 
 
 def enlarged(image: Image) -> Image:
@@ -47,3 +48,23 @@ def put_lines(image: Image, lines: Sequence[str], *, bottom: bool = False) -> No
     for i, line in enumerate(lines):
         place = (step // 2, top + step * (i + 1))
         cv2.putText(image, line, place, font, scale, GREEN if i == 0 else WHITE, 1, cv2.LINE_AA)
+
+
+def put_box(image: Image, box: Sequence[float], text: str, colour: int) -> None:
+    """Draw a box with its name on a darkened strip above it, or in it where there is no room; in place.
+
+    Args:
+        box: x1, y1, x2, y2 in shares of the picture's sides.
+        colour: Any number; equal ones look alike.
+    """
+    cv2 = import_cv2()
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = (round(share * side) for share, side in zip(box, (width, height) * 2, strict=True))
+    shade, step = COLOURS[colour % len(COLOURS)], max(12, round(height * LINE_SHARE))
+    scale, font = step / 32, cv2.FONT_HERSHEY_SIMPLEX
+    cv2.rectangle(image, (x1, y1), (x2, y2), shade, max(1, step // 8))
+    top = y1 - step if y1 >= step else y1
+    wide = cv2.getTextSize(text, font, scale, 1)[0][0]
+    strip = image[top : top + step, max(x1, 0) : x1 + wide + step // 2]
+    strip[:] = (strip * SHADE).astype(strip.dtype)
+    cv2.putText(image, text, (x1 + step // 4, top + step - step // 4), font, scale, shade, 1, cv2.LINE_AA)

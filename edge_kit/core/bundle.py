@@ -22,7 +22,7 @@ from typing import Any
 
 from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import as_json, sha256_file, sha256_json, write_json
-from edge_kit.core.images import CropPreprocess, read_preprocess
+from edge_kit.core.images import PIXEL_KINDS, PicturePreprocess, read_preprocess
 from edge_kit.core.preprocess import P
 from edge_kit.core.tensors import TensorSpec
 
@@ -44,8 +44,8 @@ class Manifest:
         inputs: graph name -> its inputs, of every precision; pixels are uint8 of layout NHWC, BGR.
         outputs: graph name -> names of its outputs, in order.
         preprocess: How a sample becomes an input; `kind` tells how to read the rest: `image` resizes, crops and
-            normalises, `crop` leaves the last to the graph, `words` looks words up; each is a class in
-            `edge_kit/core`.
+            normalises, `crop` leaves the last to the graph, `square` and `stretch` do the same without cropping,
+            `words` looks words up; each is a class in `edge_kit/core`.
         labels: Of the classes, in order.
         target: Of the INT8 graphs.
         model: Facts of the network: parameters, multiply-accumulates, sizes.
@@ -131,7 +131,7 @@ class Bundle:
         document: dict[str, Any] = json.loads((self.path / RECEIPT).read_text())
         return document
 
-    def preprocess(self) -> CropPreprocess:
+    def preprocess(self) -> PicturePreprocess:
         """Turns a picture into the input, as far as the graph does not do that by itself.
 
         Raises:
@@ -156,7 +156,7 @@ class Bundle:
 
     def takes_pixels(self) -> bool:
         """Whether the graphs take pictures as uint8 (N, H, W, 3) BGR, as `compress --input uint8-nhwc` makes them."""
-        return self.manifest.preprocess.get("kind") == CropPreprocess.KIND
+        return self.manifest.preprocess.get("kind") in PIXEL_KINDS
 
     def verify(self) -> None:
         """Check every file against its recorded SHA-256, and the three records against each other.

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from edge_kit.core.errors import UsageError, unknown_name
-from edge_kit.core.images import ImagePreprocess, is_picture, pixels_of
+from edge_kit.core.images import NormalisedPreprocess, is_picture, pixels_of
 from edge_kit.core.tensors import Array, GraphSpec, Run, Tensors, TensorSpec
 from edge_kit.pipeline.job import Context
 from edge_kit.zoo import Setup, ZooEntry
@@ -37,7 +37,7 @@ def check_takes_pixels(entry: ZooEntry, setup: Setup) -> None:
     Raises:
         UsageError: Its samples are no pictures.
     """
-    pictures = isinstance(setup.preprocess, ImagePreprocess)
+    pictures = isinstance(setup.preprocess, NormalisedPreprocess)
     if not pictures or not any(picture_of(spec) for spec in entry.graphs(setup.preprocess).values()):
         raise UsageError(f"{entry.id!r} takes no normalised colour picture; leave out --input {PIXELS}")
 
@@ -57,7 +57,7 @@ def _pixel_inputs(spec: GraphSpec) -> tuple[TensorSpec, ...]:
     return tuple(pixels_of(tensor) if tensor is picture else tensor for tensor in spec.inputs)
 
 
-def normalised_first(run: Run, spec: GraphSpec, preprocess: ImagePreprocess) -> Run:
+def normalised_first(run: Run, spec: GraphSpec, preprocess: NormalisedPreprocess) -> Run:
     """A graph that takes normalised pictures, given pixels: what a program without `uint8-nhwc` does."""
     picture = picture_of(spec)
 

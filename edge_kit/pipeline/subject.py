@@ -10,7 +10,7 @@ from edge_kit.core.tensors import MAIN, GraphSpec, TensorSpec
 from edge_kit.tasks.own import OWN
 from edge_kit.zoo import MODELS, Reference, load_all
 
-PUBLISHED_NAMES = {"imagenet": "imagenet-1k"}
+PUBLISHED_NAMES = {"imagenet": "imagenet-1k", "voc": "voc07+12", "coco": "coco2017"}
 
 
 @dataclass(frozen=True, slots=True)

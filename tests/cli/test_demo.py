@@ -136,7 +136,7 @@ class Mean:
         return first == second
 
 
-register(DemoKind("mean", "the mean logit", "classify", Mean))
+register(DemoKind("mean", "the mean logit", ("classify",), Mean))
 """
 
 

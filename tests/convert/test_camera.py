@@ -15,7 +15,7 @@ from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_ch
 from convert.passes.place import place_quantizers
 from convert.quantization import Quantization
 from edge_kit.core.errors import EdgeKitError
-from edge_kit.core.images import ImagePreprocess
+from edge_kit.core.images import ImagePreprocess, NormalisedPreprocess, SquarePreprocess
 from edge_kit.core.tensors import TensorSpec
 from edge_kit.data import FORMATS, Dataset, OpenOptions
 from runtimes.ort import OnnxRuntime
@@ -48,7 +48,7 @@ def one_convolution(kernel: int, bias: bool = True, **how: object) -> Graph:
     return build([node], constants, {"image": ["N", 3, SIDE, SIDE]}, {"y": ["N", 8, "h", "w"]})
 
 
-def normalised(crops: np.ndarray, preprocess: ImagePreprocess = PREPROCESS) -> np.ndarray:
+def normalised(crops: np.ndarray, preprocess: NormalisedPreprocess = PREPROCESS) -> np.ndarray:
     return np.stack([preprocess.normalise(crop) for crop in crops])
 
 
@@ -69,10 +69,11 @@ def test_every_place_of_the_first_convolution_is_as_after_normalising(how: dict,
         ImagePreprocess(SIDE, SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         ImagePreprocess(SIDE, SIDE, (1.0, 0.9, 0.95), (0.2, 0.3, 0.1)),
         ImagePreprocess(SIDE, SIDE, (0.0, 0.5, 1.0), (0.01, 1.0, 0.2)),
+        SquarePreprocess(SIDE, "area", (0.1, 0.5, 0.7), (0.4, 0.5, 0.2), "BGR"),
     ],
     ids=lambda one: f"mean {one.mean}",
 )
-def test_any_mean_and_deviation_is_exact(preprocess: ImagePreprocess, tmp_path: Path) -> None:
+def test_any_mean_and_deviation_is_exact(preprocess: NormalisedPreprocess, tmp_path: Path) -> None:
     graph = one_convolution(3, pads=[1, 1, 1, 1])
     wanted = run(graph, {"image": normalised(CROPS, preprocess)}, tmp_path)["y"]
     pixels = take_pixels(graph, IMAGE, preprocess)

@@ -252,6 +252,58 @@ def test_lowered_answers_stay_near_the_float_ones(target: str, tmp_path: Path) -
     assert error < 0.05, error
 
 
+def pyramid(mode: str = "nearest", ends_joined: bool = False) -> Graph:
+    """Conv-LeakyRelu, a smaller one grown to its size, both joined and read by a last Conv."""
+    nodes = [
+        helper.make_node("Conv", ["image", "w0", "b0"], ["c0"], pads=[1, 1, 1, 1]),
+        helper.make_node("LeakyRelu", ["c0"], ["a0"], alpha=0.1),
+        helper.make_node("Conv", ["a0", "w1", "b1"], ["c1"], strides=[2, 2]),
+        helper.make_node(
+            "Resize", ["c1", "", "scales"], ["up"], mode=mode, coordinate_transformation_mode="asymmetric"
+        ),
+        helper.make_node("Concat", ["up", "a0"], ["joined"], axis=1),
+        helper.make_node("Conv", ["joined", "w2", "b2"], ["y"]),
+    ]
+    constants = {
+        "w0": floats(8, 3, 3, 3), "b0": floats(8), "w1": 4 * floats(8, 8, 1, 1), "b1": floats(8),
+        "w2": floats(4, 16, 1, 1), "b2": floats(4), "scales": np.array([1, 1, 2, 2], np.float32),
+    }  # fmt: skip
+    output = ("joined", 16) if ends_joined else ("y", 4)
+    return build(
+        nodes[:5] if ends_joined else nodes, constants, {"image": ["N", 3, 8, 8]}, {output[0]: ["N", output[1], 8, 8]}
+    )
+
+
+def test_leaky_activations_growing_to_the_nearest_and_joining_stay_in_int8(tmp_path: Path) -> None:
+    graph = lowered(pyramid(), "x86-vnni")
+    graph.save(tmp_path / "int8.onnx")
+    ran = fused(tmp_path / "int8.onnx", tmp_path)
+    assert [ran.count(name) for name in ("QLinearLeakyRelu", "QLinearConcat", "Resize", "QLinearConv")] == [1, 1, 1, 2]
+    assert not {"LeakyRelu", "Concat"} & set(ran)
+    assert ran.count("QuantizeLinear") == 1, "of the input alone"
+    grids = {name: graph.constants[f"{name}.scale"] for name in ("c1", "up", "a0", "joined")}
+    assert grids["c1"] == grids["up"], "what only moves keeps the grid"
+    assert grids["up"] != grids["a0"] and grids["joined"] == max(grids.values()), "what joins has grids of its own"
+    wanted, got = (run(one, {"image": IMAGE}, tmp_path)["y"] for one in (pyramid(), graph))
+    assert np.sqrt(np.mean((wanted - got) ** 2)) < 0.03 * wanted.std()
+
+
+def test_what_mixes_values_while_it_grows_stays_float(tmp_path: Path) -> None:
+    graph = lowered(pyramid("linear"), "x86-vnni")
+    graph.save(tmp_path / "int8.onnx")
+    [resize] = [node for node in graph.nodes if node.op_type == "Resize"]
+    assert resize.output[0] == "up"
+    assert "up.quantized" in {name for node in graph.nodes for name in node.output}, "and is rounded for those behind"
+    wanted, got = (run(one, {"image": IMAGE}, tmp_path)["y"] for one in (pyramid("linear"), graph))
+    assert np.sqrt(np.mean((wanted - got) ** 2)) < 0.03 * wanted.std()
+
+
+def test_answers_that_are_joined_last_are_not_rounded_once_more() -> None:
+    graph = lowered(pyramid(ends_joined=True), "x86-vnni")
+    assert graph.nodes[-1].op_type == "Concat"
+    assert "joined.scale" not in graph.constants
+
+
 def test_every_tensor_has_one_quantizer_shared_by_its_readers() -> None:
     graph = lowered(residual_net(), "x86-vnni")
     quantized = [node.input[0] for node in graph.nodes if node.op_type == "QuantizeLinear"]

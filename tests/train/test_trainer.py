@@ -128,8 +128,28 @@ def test_mixed_precision_on_a_cpu_is_refused_in_a_line(tmp_path: Path) -> None:
         fit(small_net(), TASKS.get("classify"), Stripes(), RECIPE, tmp_path, ignore, Compute(amp=True))
 
 
+def test_parameters_that_a_recipe_names_learn_at_their_own_rate(tmp_path: Path) -> None:
+    trained = {}
+    for rates in ((), (("*.weight", 0.0),)):
+        net = small_net()
+        before = weights_of(net)
+        fit(
+            net,
+            TASKS.get("classify"),
+            Stripes(),
+            replace(RECIPE, weight_decay=0.0, rates=rates),
+            tmp_path / str(rates),
+            ignore,
+        )
+        trained[rates] = {name for name, value in weights_of(net).items() if not np.array_equal(value, before[name])}
+    weights = {name for name, _ in small_net().named_parameters() if name.endswith(".weight")}
+    assert weights <= trained[()]
+    assert not weights & trained[(("*.weight", 0.0),)]
+    assert trained[(("*.weight", 0.0),)], "the others go on"
+
+
 def test_an_unknown_optimizer_names_those_there_are() -> None:
-    with pytest.raises(UsageError, match="optimizer must be one of momentum, adagrad, adam, got 'lion'"):
+    with pytest.raises(UsageError, match="optimizer must be one of momentum, adagrad, adam, rmsprop, got 'lion'"):
         Recipe(1, 1, 0.1, optimizer="lion")
 
 
@@ -290,6 +310,15 @@ def test_the_published_cosines_step_at_each_epoch_or_end_above_nothing() -> None
     late = Recipe(epochs=4, batch_size=1, learning_rate=1.0, schedule="late_cosine", warmup_steps=2)
     rates = [late.rate_at(step, 8) for step in range(8)]
     assert rates == pytest.approx([0.5, 1, 1, 0.961940, 0.853553, 0.691342, 0.5, 0.308658], abs=1e-6)
+
+
+def test_the_step_schedule_may_be_told_what_it_falls_to() -> None:
+    told = {"schedule": "step", "milestones": (1, 3), "factors": (0.5, 0.25)}
+    recipe = Recipe(epochs=4, batch_size=1, learning_rate=2.0, **told)
+    rates = [recipe.rate_at(step, 40) for step in range(40)]
+    assert rates == [2.0] * 10 + [1.0] * 20 + [0.5] * 10
+    with pytest.raises(UsageError, match=r"factors are as many as milestones or none, got \(0.5,\) for \(1, 3\)"):
+        Recipe(epochs=4, batch_size=1, learning_rate=2.0, **{**told, "factors": (0.5,)})
 
 
 @pytest.mark.parametrize("knobs", [{"milestones": (1,)}, {"schedule": "step"}])

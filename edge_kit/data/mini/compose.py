@@ -61,7 +61,8 @@ def photographs(split: str) -> tuple[Image, ...]:
     return tuple(parts)
 
 
-def _background(split: str, side: int, blur_share: float, rng: np.random.Generator) -> Image:
+def background(split: str, side: int, blur_share: float, rng: np.random.Generator) -> Image:
+    """A crop of a photograph, blurred; (side, side, 3) uint8, BGR."""
     photograph = photographs(split)[rng.integers(len(PHOTOGRAPHS))]
     largest = min(photograph.shape[:2])
     window = int(rng.integers(min(side, largest), largest + 1))  # a large picture shows a small crop enlarged
@@ -76,7 +77,7 @@ def _background(split: str, side: int, blur_share: float, rng: np.random.Generat
     return blurred
 
 
-def _ink(background: Image, contrast: float, rng: np.random.Generator) -> NDArray[np.float32]:
+def ink_for(background: Image, contrast: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """A colour at least `contrast` grey levels away from the mean of the background."""
     grey = float(background.mean())
     lighter = 255 - grey >= contrast
@@ -99,20 +100,45 @@ def _bend(digit: Coverage, level: Difficulty, rng: np.random.Generator) -> Cover
     return thickened
 
 
-def _place(digit: Coverage, side: int, level: Difficulty, rng: np.random.Generator) -> Coverage:
-    """Ink coverage of the whole picture, (side, side) in 0..1."""
-    size = side * float(rng.uniform(*level.digit_share))
+def _shape(level: Difficulty, rng: np.random.Generator) -> NDArray[np.float64]:
+    """How a digit of side 1 is turned, leant and stretched; (2, 2)."""
     angle = np.deg2rad(rng.uniform(-level.rotation_deg, level.rotation_deg))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     lean = np.array([[1.0, rng.uniform(-level.shear, level.shear)], [0.0, 1.0]])
     aspect = np.exp(rng.uniform(-level.stretch, level.stretch) / 2)
-    linear = turn @ lean @ np.diag([aspect, 1 / aspect]) * size / CANVAS
-    free = (side - size) / 2
-    centre = side / 2 + rng.uniform(-free, free, 2)
+    shape: NDArray[np.float64] = turn @ lean @ np.diag([aspect, 1 / aspect])
+    return shape
+
+
+def _stamp(
+    digit: Coverage,
+    side: int,
+    linear: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    level: Difficulty,
+    rng: np.random.Generator,
+) -> Coverage:
+    """Ink coverage of the whole picture, (side, side) in 0..1; `linear` leads from the canvas to pixels."""
     matrix = np.column_stack([linear, centre - linear @ np.full(2, (CANVAS - 1) / 2)])
     mask = cv2.warpAffine(_bend(digit, level, rng), matrix, (side, side), flags=cv2.INTER_LINEAR)
     clipped: Coverage = np.clip(mask, 0, 1)
     return clipped
+
+
+def _place(digit: Coverage, side: int, level: Difficulty, rng: np.random.Generator) -> Coverage:
+    """A digit of any size at any place, as ink coverage of the whole picture, (side, side) in 0..1."""
+    size = side * float(rng.uniform(*level.digit_share))
+    linear = _shape(level, rng) * size / CANVAS
+    free = (side - size) / 2
+    centre = side / 2 + rng.uniform(-free, free, 2)
+    return _stamp(digit, side, linear, centre, level, rng)
+
+
+def place_at(
+    digit: Coverage, side: int, size: float, centre: tuple[float, float], level: Difficulty, rng: np.random.Generator
+) -> Coverage:
+    """A digit of that size around that place (x, y), in pixels, as ink coverage, (side, side) in 0..1."""
+    return _stamp(digit, side, _shape(level, rng) * size / CANVAS, np.array(centre), level, rng)
 
 
 def compose(digits: Digits, index: int, split: str, side: int, level: Difficulty, rng: np.random.Generator) -> Image:
@@ -129,8 +155,17 @@ def compose(digits: Digits, index: int, split: str, side: int, level: Difficulty
     Returns:
         (side, side, 3) uint8, BGR as OpenCV writes it.
     """
-    background = _background(split, side, level.blur_share, rng)
-    ink = _ink(background, level.contrast, rng)
-    mask = _place(digits.images[index], side, level, rng)[..., None]  # (H, W) -> (H, W, 1)
-    picture = background.astype(np.float32) * (1 - mask) + ink * mask
-    return np.rint(picture).astype(np.uint8)
+    photograph = background(split, side, level.blur_share, rng)
+    ink = ink_for(photograph, level.contrast, rng)
+    return inked(photograph, _place(digits.images[index], side, level, rng), ink)
+
+
+def inked(picture: Image, coverage: Coverage, ink: NDArray[np.float32]) -> Image:
+    """Ink of a colour on a picture.
+
+    Args:
+        coverage: (H, W) in 0..1.
+        ink: (3,) BGR in 0..255.
+    """
+    mask = coverage[..., None]  # (H, W) -> (H, W, 1)
+    return np.rint(picture.astype(np.float32) * (1 - mask) + ink * mask).astype(np.uint8)

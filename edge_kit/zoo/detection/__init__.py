@@ -1,0 +1,1 @@
+"""Object detection: one file a family of networks."""
