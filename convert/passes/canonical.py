@@ -7,6 +7,7 @@ from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute
 from convert.passes.recurrent import drop_zero_states, fold_recurrent_weights
+from convert.passes.resize import resize_by_constant_scales
 
 
 def fold_batch_norm(graph: Graph) -> int:
@@ -143,4 +144,5 @@ CANONICAL = (
     fold_batch_norm,
     flatten_from_shape_arithmetic,
     gemm_from_matmul_and_add,
+    resize_by_constant_scales,
 )

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from edge_kit.core.errors import UsageError
 
-SCHEDULES = ("cosine", "trapezoid", "step", "constant")
+SCHEDULES = ("cosine", "trapezoid", "step", "constant", "poly")
 OPTIMIZERS = ("momentum", "adagrad", "adam")
 DECAY_SHARE = 0.25
 STEP_FACTOR = 0.1
+POLY_POWER = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Recipe:
         batch_size: Samples a step.
         learning_rate: At the top of the schedule.
         schedule: `cosine` falls to 0 over the whole run; `trapezoid` stays and falls to 0 in the last quarter;
-            `step` falls to a tenth at each of `milestones`; `constant` stays.
+            `step` falls to a tenth at each of `milestones`; `constant` stays; `poly` falls to 0 as (1 - share) ** 0.9.
         warmup_steps: Steps of linear rise from 0 before the schedule counts.
         momentum: Of the plain, not Nesterov, kind; the others have none.
         weight_decay: L2, on every parameter, as the published recipes have it.
@@ -77,6 +78,8 @@ class Recipe:
         if self.schedule == "step":
             passed = sum(step * self.epochs >= epoch * total for epoch in self.milestones)
             return self.learning_rate * STEP_FACTOR**passed
+        if self.schedule == "poly":
+            return self.learning_rate * (1 - step / total) ** POLY_POWER
         falls_from = total * (1 - DECAY_SHARE) if self.schedule == "trapezoid" else self.warmup_steps
         share = max(step - falls_from, 0) / max(total - falls_from, 1)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))

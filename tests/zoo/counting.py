@@ -16,7 +16,11 @@ from compress.prune.macs import count_macs
 from edge_kit.core.tensors import random_inputs
 from edge_kit.zoo import MODELS
 
-FEED_FORWARD = {"image_classification"}  # families whose networks Paddle can build from shapes alone
+FEED_FORWARD = {
+    "image_classification",
+    "keypoint_detection",
+    "semantic_segmentation",
+}  # Paddle builds them from shapes alone
 
 
 class Count(NamedTuple):

@@ -128,8 +128,16 @@ def compose(digits: Digits, index: int, split: str, side: int, level: Difficulty
     Returns:
         (side, side, 3) uint8, BGR as OpenCV writes it.
     """
+    return compose_with_ink(digits, index, split, side, level, rng)[0]
+
+
+def compose_with_ink(
+    digits: Digits, index: int, split: str, side: int, level: Difficulty, rng: np.random.Generator
+) -> tuple[Image, Coverage]:
+    """The same picture, and the share of each of its pixels that the digit covers."""
     background = _background(split, side, level.blur_share, rng)
     ink = _ink(background, level.contrast, rng)
-    mask = _place(digits.images[index], side, level, rng)[..., None]  # (H, W) -> (H, W, 1)
+    ink_share = _place(digits.images[index], side, level, rng)
+    mask = ink_share[..., None]  # (H, W) -> (H, W, 1)
     picture = background.astype(np.float32) * (1 - mask) + ink * mask
-    return np.rint(picture).astype(np.uint8)
+    return np.rint(picture).astype(np.uint8), ink_share
