@@ -16,9 +16,11 @@ from runtimes.targets import Target
 WEIGHTED = ("Conv", "Gemm")
 MOST_BIAS = 2**30  # steps that the INT32 of a bias is filled up to; the rest is room for the sums of products
 SAME_GRID = (
+    "DepthToSpace",
     "Flatten",
     "MaxPool",
     "Reshape",
+    "Slice",
     "Transpose",
 )  # only move values: in and out share one scale
 # A bilinear Resize is not among them: ONNX Runtime's integer kernel cuts off where it should round, half a step on the
@@ -74,6 +76,8 @@ def absorb_activations(graph: Graph, known: Quantization, target: Target, keep_f
         source = graph.producer(node.input[0]) if limits else None
         if limits is None or source is None or not _has_kernel(graph, known, source, target, keep_float):
             continue
+        if source.op_type in SAME_GRID:
+            continue  # its output keeps the grid of its input, which need not end where the activation does
         before, after = node.input[0], node.output[0]
         if len(graph.consumers(before)) > 1 or before in graph.outputs or after not in known.ranges:
             continue
