@@ -2,8 +2,7 @@
 
     DIR/leftImg8bit/train/CITY/X_leftImg8bit.png       pictures, 1024 x 2048; val likewise
     DIR/gtFine/train/CITY/X_gtFine_labelTrainIds.png   one class a pixel, 0..18, 255 for none
-    DIR/gtFine/train/CITY/X_gtFine_labelIds.png        the same by the 34 numbers of the download, read where the other is
-                                                       not there
+    DIR/gtFine/train/CITY/X_gtFine_labelIds.png        the same by the 34 numbers of the download, where the other lacks
     DIR/train.list, val.list   optional, "picture label" a line below DIR; without them every picture of the split
     DIR/labels.txt             optional, ours: names of other classes, one a line, in the order of their numbers
 
@@ -29,7 +28,7 @@ from edge_kit.core.tensors import Array, Tensors
 from edge_kit.data.augment import SceneCrop
 from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions, evenly_spread, shuffled
 from edge_kit.data.imagenet import picture_fault
-from edge_kit.data.mini.scenes import make_mini
+from edge_kit.data.mini.masks import make_mini
 
 PICTURES, LABELS = "leftImg8bit", "gtFine"
 PICTURE_END, TRAIN_IDS_END, IDS_END = "_leftImg8bit.png", "_gtFine_labelTrainIds.png", "_gtFine_labelIds.png"

@@ -12,7 +12,7 @@ from edge_kit.core.scenes import ScenePreprocess, grow
 from edge_kit.data import MiniSettings, OpenOptions
 from edge_kit.data.augment import SceneCrop
 from edge_kit.data.cityscapes import CLASSES, SceneFolder
-from edge_kit.data.mini.scenes import make_mini
+from edge_kit.data.mini.masks import make_mini
 
 NAMES = tuple(CLASSES.values())
 PICTURE, LABELS = "leftImg8bit/{}/bonn/bonn_{}_leftImg8bit.png", "gtFine/{}/bonn/bonn_{}_gtFine_{}.png"

@@ -60,7 +60,8 @@ def _photographs(split: str) -> tuple[Image, ...]:
     return tuple(parts)
 
 
-def _background(split: str, side: int, blur_share: float, rng: np.random.Generator) -> Image:
+def background(split: str, side: int, blur_share: float, rng: np.random.Generator) -> Image:
+    """A crop of a photograph, blurred; (side, side, 3) uint8, BGR."""
     photograph = _photographs(split)[rng.integers(len(PHOTOGRAPHS))]
     largest = min(photograph.shape[:2])
     window = int(rng.integers(min(side, largest), largest + 1))  # a large picture shows a small crop enlarged
@@ -75,7 +76,7 @@ def _background(split: str, side: int, blur_share: float, rng: np.random.Generat
     return blurred
 
 
-def _ink(background: Image, contrast: float, rng: np.random.Generator) -> NDArray[np.float32]:
+def ink_for(background: Image, contrast: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """A colour at least `contrast` grey levels away from the mean of the background."""
     grey = float(background.mean())
     lighter = 255 - grey >= contrast
@@ -135,9 +136,9 @@ def compose_with_ink(
     digits: Digits, index: int, split: str, side: int, level: Difficulty, rng: np.random.Generator
 ) -> tuple[Image, Coverage]:
     """The same picture, and the share of each of its pixels that the digit covers."""
-    background = _background(split, side, level.blur_share, rng)
-    ink = _ink(background, level.contrast, rng)
+    behind = background(split, side, level.blur_share, rng)
+    ink = ink_for(behind, level.contrast, rng)
     ink_share = _place(digits.images[index], side, level, rng)
     mask = ink_share[..., None]  # (H, W) -> (H, W, 1)
-    picture = background.astype(np.float32) * (1 - mask) + ink * mask
+    picture = behind.astype(np.float32) * (1 - mask) + ink * mask
     return np.rint(picture).astype(np.uint8), ink_share

@@ -79,7 +79,7 @@ def _card(settings: MiniSettings) -> str:
     """What the set is and is not, for whoever finds it."""
     return f"""# Digits on photographs in Cityscapes' format
 
-No sample of Cityscapes: edge_kit/data/mini/scenes.py puts handwritten digits on crops of photographs, both as
+No sample of Cityscapes: edge_kit/data/mini/masks.py puts handwritten digits on crops of photographs, both as
 scikit-learn ships them, seed {settings.seed}: {settings.train} pictures in train, {settings.evaluation} in val.
 
 - Every pixel of a digit has the class of the digit, 0 to 9, what lies behind it has {BEHIND}, and edges have {IGNORED}.
