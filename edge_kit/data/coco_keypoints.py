@@ -226,7 +226,9 @@ def heat_maps(
 
 def _mirrored(matrix: Matrix, width: int) -> Matrix:
     """The same, and left and right exchanged behind it."""
-    return np.array([[-1.0, 0.0], [0.0, 1.0]]) @ matrix + np.array([[0.0, 0.0, width - 1], [0.0, 0.0, 0.0]])
+    mirrored: Matrix = np.array([[-1.0, 0.0], [0.0, 1.0]]) @ matrix
+    mirrored[0, 2] += width - 1
+    return mirrored
 
 
 def _persons(path: Path, folder: Path, picture: CocoPicture, category: int) -> list[Person]:

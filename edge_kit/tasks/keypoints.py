@@ -101,7 +101,8 @@ def heat_maps_of(graphs: Graphs, images: Array) -> Array:
     mirrored = graphs[MAIN]({IMAGE: np.ascontiguousarray(images[..., ::-1])})["heatmaps"]
     back = mirrored[:, list(MIRRORED), :, ::-1].copy()
     back[..., 1:] = back[..., :-1].copy()
-    return (plain + back) / 2
+    mean: Array = (plain + back) / 2
+    return mean
 
 
 def read_poses(maps: Array, batch: Tensors) -> list[Pose]:

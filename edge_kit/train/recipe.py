@@ -79,7 +79,7 @@ class Recipe:
             passed = sum(step * self.epochs >= epoch * total for epoch in self.milestones)
             return self.learning_rate * STEP_FACTOR**passed
         if self.schedule == "poly":
-            return self.learning_rate * (1 - step / total) ** POLY_POWER
+            return self.learning_rate * math.pow(1 - step / total, POLY_POWER)
         falls_from = total * (1 - DECAY_SHARE) if self.schedule == "trapezoid" else self.warmup_steps
         share = max(step - falls_from, 0) / max(total - falls_from, 1)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))

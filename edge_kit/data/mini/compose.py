@@ -60,9 +60,9 @@ def _photographs(split: str) -> tuple[Image, ...]:
     return tuple(parts)
 
 
-def background(split: str, side: int, blur_share: float, rng: np.random.Generator) -> Image:
-    """A crop of a photograph, blurred; (side, side, 3) uint8, BGR."""
-    photograph = _photographs(split)[rng.integers(len(PHOTOGRAPHS))]
+def background(split: str, side: int, blur_share: float, rng: np.random.Generator, chosen: int | None = None) -> Image:
+    """A crop of a photograph, the `chosen` one or any, blurred; (side, side, 3) uint8, BGR."""
+    photograph = _photographs(split)[rng.integers(len(PHOTOGRAPHS)) if chosen is None else chosen]
     largest = min(photograph.shape[:2])
     window = int(rng.integers(min(side, largest), largest + 1))  # a large picture shows a small crop enlarged
     top = int(rng.integers(photograph.shape[0] - window + 1))
@@ -133,10 +133,16 @@ def compose(digits: Digits, index: int, split: str, side: int, level: Difficulty
 
 
 def compose_with_ink(
-    digits: Digits, index: int, split: str, side: int, level: Difficulty, rng: np.random.Generator
+    digits: Digits,
+    index: int,
+    split: str,
+    side: int,
+    level: Difficulty,
+    rng: np.random.Generator,
+    photograph: int | None = None,
 ) -> tuple[Image, Coverage]:
-    """The same picture, and the share of each of its pixels that the digit covers."""
-    behind = background(split, side, level.blur_share, rng)
+    """The same on any photograph or a given one, and the share of each of its pixels that the digit covers."""
+    behind = background(split, side, level.blur_share, rng, photograph)
     ink = ink_for(behind, level.contrast, rng)
     ink_share = _place(digits.images[index], side, level, rng)
     mask = ink_share[..., None]  # (H, W) -> (H, W, 1)

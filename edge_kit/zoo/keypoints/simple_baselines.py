@@ -52,7 +52,7 @@ MINI_SETUP = Setup(
     PosePreprocess(64, 64),
     MINI,
     replace(MINI, epochs=1, warmup_steps=0),
-    augment=PoseChanges(scale=0.15, rotation_deg=15.0, sigma=1.0),
+    augment=PoseChanges(scale=0.05, turned=0.0, sigma=1.5),
     made=MiniSettings(train=512, evaluation=100, side=96),
 )
 

@@ -123,7 +123,7 @@ def resize(x: Tensor, height: int, width: int) -> Tensor:
 
 
 PUBLISHED = Recipe(324, 16, 0.003, "poly", weight_decay=1e-4)  # 59,940 of the published 60,000 steps
-MINI = replace(PUBLISHED, epochs=8, batch_size=8, learning_rate=0.02, warmup_steps=50)
+MINI = replace(PUBLISHED, epochs=8, batch_size=8, learning_rate=0.02, warmup_steps=30)
 SIDE = 128
 
 register(
@@ -153,7 +153,7 @@ register(
             MINI,
             replace(MINI, epochs=3, learning_rate=0.01, warmup_steps=0),
             augment=SceneCrop(SIDE, SIDE, scale=(0.8, 1.25), flip=0.0),
-            made=MiniSettings(train=512, evaluation=100, side=SIDE),
+            made=MiniSettings(train=320, evaluation=100, side=SIDE),
         ),
     )
 )
