@@ -166,6 +166,15 @@ class Graph:
                 return len(value.type.tensor_type.shape.dim)
         return None
 
+    def shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Of the inputs and of what nodes compute, as far as it follows from them; None for an axis that varies."""
+        model = onnx.shape_inference.infer_shapes(self.to_model(), data_prop=True)
+        return {
+            value.name: tuple(axis.dim_value or None for axis in value.type.tensor_type.shape.dim)
+            for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+            if value.type.tensor_type.HasField("shape")
+        }
+
     def producer(self, tensor: str) -> NodeProto | None:
         """The node that computes `tensor`; None for inputs and constants."""
         return next((node for node in self.nodes if tensor in node.output), None)

@@ -26,12 +26,13 @@ from convert.passes.place import (
     share_grids,
 )
 from convert.passes.recurrent import DYNAMIC_LSTM, STORE, keep_sequences_float, quantize_lstm
+from convert.passes.transposed import convolve_transposed
 from convert.quantization import Quantization
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.images import NormalisedPreprocess
 from edge_kit.core.tensors import Tensors, TensorSpec
 from runtimes.registry import get_runtime
-from runtimes.targets import Target
+from runtimes.targets import DEFAULT_ENGINE, Target
 
 ALLOWED = 1e-5  # of an output's largest value: float32 sums in another order
 
@@ -230,6 +231,11 @@ def _rewrite(function: Callable[[Graph], int], job: Lowering) -> int:
     return function(job.graph)
 
 
+def _convolve_transposed(job: Lowering) -> int:
+    """Other engines have kernels of their own."""
+    return convolve_transposed(job.graph) if job.target.engine == DEFAULT_ENGINE else 0
+
+
 def _take_pixels(job: Lowering) -> int:
     assert job.camera is not None
     job.pixels = take_pixels(job.graph, job.camera.image, job.camera.preprocess)
@@ -248,6 +254,7 @@ def _read_stored_pixels(job: Lowering) -> int:
 BEFORE_PLACING: tuple[Pass, ...] = (
     Pass(lift_quantization, _lift),
     *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
+    Pass(convolve_transposed, _convolve_transposed, keeps_answers=True),
     Pass(choose_float_nodes, _choose_float_nodes),
     Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches, job.observer)),
     Pass(observe_inputs_of_weights, lambda job: observe_inputs_of_weights(job.graph, job.known, job.batches)),

@@ -23,7 +23,10 @@ PLUMBING = (
 )  # fmt: skip
 """Operators that move values or compute shapes: a run of these alone is no float island."""
 
-MOVING = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Resize", "Slice", "Gather", "Expand")
+MOVING = (
+    "DepthToSpace", "MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Resize", "Slice", "Gather",
+    "Expand",
+)  # fmt: skip
 INT8_KERNELS = (
     *WEIGHTED, *MOVING, "Add", "Mul", "Concat", "Split", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid",
     "Softmax", "ReduceMean",

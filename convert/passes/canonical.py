@@ -7,14 +7,19 @@ from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute
 from convert.passes.recurrent import drop_zero_states, fold_recurrent_weights
+from convert.passes.resize import resize_by_constant_scales
+
+CONVOLUTIONS = {"Conv": 0, "ConvTranspose": 1}  # which axis of their weights the output's channels are
 
 
 def fold_batch_norm(graph: Graph) -> int:
-    """Fold every BatchNormalization that follows a Conv into the Conv's weight and bias."""
+    """Fold every BatchNormalization that follows a Conv or a ConvTranspose into its weight and bias."""
     done = 0
     for norm in [n for n in graph.nodes if n.op_type == "BatchNormalization"]:
         conv = graph.producer(norm.input[0])
-        if conv is None or conv.op_type != "Conv" or len(graph.consumers(conv.output[0])) > 1:
+        if conv is None or conv.op_type not in CONVOLUTIONS or len(graph.consumers(conv.output[0])) > 1:
+            continue
+        if conv.op_type == "ConvTranspose" and attribute(conv, "group", 1) > 1:
             continue
         if conv.output[0] in graph.outputs:
             continue
@@ -24,10 +29,12 @@ def fold_batch_norm(graph: Graph) -> int:
         gain = scale / np.sqrt(variance + attribute(norm, "epsilon", 1e-5))
         weight = graph.constants[conv.input[1]].astype(np.float64)
         bias = graph.constants[conv.input[2]].astype(np.float64) if len(conv.input) > 2 else 0.0
+        spread = [1] * weight.ndim
+        spread[CONVOLUTIONS[conv.op_type]] = -1
         _set_conv(
             graph,
             conv,
-            weight * gain.reshape(-1, *[1] * (weight.ndim - 1)),
+            weight * gain.reshape(spread),
             (bias - mean) * gain + shift,
             norm.output[0],
         )
@@ -195,4 +202,5 @@ CANONICAL = (
     pad_without_a_further_axis,
     flatten_from_shape_arithmetic,
     gemm_from_matmul_and_add,
+    resize_by_constant_scales,
 )

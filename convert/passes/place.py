@@ -17,12 +17,16 @@ WEIGHTED = ("Conv", "Gemm")
 MOST_BIAS = 2**30  # steps that the INT32 of a bias is filled up to; the rest is room for the sums of products
 DEQUANTIZED = ".dequantized"  # behind the name of an activation: what its dequantizer gives
 SAME_GRID = (
+    "DepthToSpace",
     "Flatten",
     "MaxPool",
     "Reshape",
     "Resize",  # to the nearest value; what mixes values stays float
+    "Slice",
     "Transpose",
 )  # only move values: in and out share one scale
+# A bilinear Resize is not among them: ONNX Runtime's integer kernel cuts off where it should round, half a step on the
+# mean. It stays float, between the quantizers of its neighbours.
 SUMS = ("Add", "GlobalAveragePool", "AveragePool")
 REGRID = ("Concat", "LeakyRelu")  # from the grids of their inputs to that of their output, value by value
 QUANTIZABLE = (*WEIGHTED, *SAME_GRID, *SUMS, *REGRID)
@@ -75,6 +79,8 @@ def absorb_activations(graph: Graph, known: Quantization, target: Target, keep_f
         source = graph.producer(node.input[0]) if limits else None
         if limits is None or source is None or not _has_kernel(graph, known, source, target, keep_float):
             continue
+        if source.op_type in SAME_GRID:
+            continue  # its output keeps the grid of its input, which need not end where the activation does
         before, after = node.input[0], node.output[0]
         if len(graph.consumers(before)) > 1 or before in graph.outputs or after not in known.ranges:
             continue

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 
 from edge_kit.core.images import Image
+from edge_kit.core.scenes import IGNORED
+from edge_kit.core.tensors import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +65,40 @@ class EnlargedCrop:
         enlarged: Image = cv2.resize(image, (large, large), interpolation=cv2.INTER_CUBIC)
         top, left = (int(start) for start in rng.integers(large - side + 1, size=2))
         return enlarged[top : top + side, left : left + side]
+
+
+class SceneCrop:
+    """A random part of a scene at a random scale, with its labels, perhaps mirrored.
+
+    What lies beyond the scene is 0 and its label `IGNORED`.
+
+    Attributes:
+        height: Of the part, in pixels.
+        width: Likewise.
+        scale: Smallest and largest that the scene is enlarged by, drawn uniformly.
+        flip: Probability of mirroring; 0 where left and right carry meaning, as in digits.
+
+    Source: PaddlePaddle/models release/1.6, PaddleCV/icnet.
+    """
+
+    height: int
+    width: int
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: float = 0.5
+
+    def __call__(self, image: Array, labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Cut from (H, W, 3) float32, its mean taken off, and (H, W) uint8; the results are (height, width)."""
+        if rng.random() < self.flip:
+            image, labels = image[:, ::-1], labels[:, ::-1]
+        scale = rng.uniform(*self.scale)
+        sides = [max(1, round(side * scale)) for side in image.shape[:2]]
+        size = (sides[1], sides[0])
+        image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        below, right = (max(wanted - side, 0) for wanted, side in zip((self.height, self.width), sides, strict=True))
+        image = np.pad(image, ((0, below), (0, right), (0, 0)))
+        labels = np.pad(labels, ((0, below), (0, right)), constant_values=IGNORED)
+        top = int(rng.integers(image.shape[0] - self.height + 1))
+        left = int(rng.integers(image.shape[1] - self.width + 1))
+        part = np.s_[top : top + self.height, left : left + self.width]
+        return image[part], labels[part]

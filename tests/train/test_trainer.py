@@ -321,6 +321,13 @@ def test_the_step_schedule_may_be_told_what_it_falls_to() -> None:
         Recipe(epochs=4, batch_size=1, learning_rate=2.0, **{**told, "factors": (0.5,)})
 
 
+def test_the_poly_schedule_falls_by_the_power_of_nine_tenths() -> None:
+    recipe = Recipe(epochs=1, batch_size=1, learning_rate=0.003, schedule="poly")
+    assert recipe.rate_at(0, 60_000) == 0.003
+    assert recipe.rate_at(30_000, 60_000) == pytest.approx(0.003 * 0.5**0.9)
+    assert 0 < recipe.rate_at(59_999, 60_000) < 1e-6
+
+
 @pytest.mark.parametrize("knobs", [{"milestones": (1,)}, {"schedule": "step"}])
 def test_milestones_and_the_step_schedule_need_each_other(knobs: dict) -> None:
     with pytest.raises(UsageError, match="milestones go with schedule 'step'"):

@@ -18,7 +18,9 @@ from edge_kit.zoo import MODELS
 
 FEED_FORWARD = {
     "image_classification",
+    "keypoint_detection",
     "object_detection",
+    "semantic_segmentation",
 }  # families whose networks Paddle can build from shapes alone
 
 

@@ -61,9 +61,9 @@ def photographs(split: str) -> tuple[Image, ...]:
     return tuple(parts)
 
 
-def background(split: str, side: int, blur_share: float, rng: np.random.Generator) -> Image:
-    """A crop of a photograph, blurred; (side, side, 3) uint8, BGR."""
-    photograph = photographs(split)[rng.integers(len(PHOTOGRAPHS))]
+def background(split: str, side: int, blur_share: float, rng: np.random.Generator, chosen: int | None = None) -> Image:
+    """A crop of a photograph, the `chosen` one or any, blurred; (side, side, 3) uint8, BGR."""
+    photograph = photographs(split)[rng.integers(len(PHOTOGRAPHS)) if chosen is None else chosen]
     largest = min(photograph.shape[:2])
     window = int(rng.integers(min(side, largest), largest + 1))  # a large picture shows a small crop enlarged
     top = int(rng.integers(photograph.shape[0] - window + 1))
@@ -155,9 +155,23 @@ def compose(digits: Digits, index: int, split: str, side: int, level: Difficulty
     Returns:
         (side, side, 3) uint8, BGR as OpenCV writes it.
     """
-    photograph = background(split, side, level.blur_share, rng)
-    ink = ink_for(photograph, level.contrast, rng)
-    return inked(photograph, _place(digits.images[index], side, level, rng), ink)
+    return compose_with_ink(digits, index, split, side, level, rng)[0]
+
+
+def compose_with_ink(
+    digits: Digits,
+    index: int,
+    split: str,
+    side: int,
+    level: Difficulty,
+    rng: np.random.Generator,
+    photograph: int | None = None,
+) -> tuple[Image, Coverage]:
+    """The same on any photograph or a given one, and the share of each of its pixels that the digit covers."""
+    behind = background(split, side, level.blur_share, rng, photograph)
+    ink = ink_for(behind, level.contrast, rng)
+    coverage = _place(digits.images[index], side, level, rng)
+    return inked(behind, coverage, ink), coverage
 
 
 def inked(picture: Image, coverage: Coverage, ink: NDArray[np.float32]) -> Image:
