@@ -67,7 +67,7 @@ class CropPreprocess:
                 max(round(width * scale), self.resize_short),
                 max(round(height * scale), self.resize_short),
             )
-            image = _resize(image, size)
+            image = resize_image(image, size)
             height, width = image.shape[:2]
         top, left = (height - self.crop) // 2, (width - self.crop) // 2
         return image[top : top + self.crop, left : left + self.crop]
@@ -152,7 +152,8 @@ def pixels_of(spec: TensorSpec) -> TensorSpec:
     return replace(spec, shape=(batch, height, width, channels), dtype="uint8", layout="NHWC")
 
 
-def _resize(image: Image, size: tuple[int, int]) -> Image:
+def resize_image(image: Image, size: tuple[int, int]) -> Image:
+    """Resize a picture, (H, W) or (H, W, 3) uint8, to (width, height); needs OpenCV."""
     try:
         import cv2
     except ImportError:
