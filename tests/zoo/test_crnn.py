@@ -92,7 +92,7 @@ def test_in_int8_it_is_a_quarter_and_agrees(exported: Path, target: str, tmp_pat
     assert report.quantized["Conv"] == 8
     assert (tmp_path / "int8.onnx").stat().st_size < 0.27 * exported.stat().st_size
     graph = onnx.load(str(tmp_path / "int8.onnx")).graph
-    large = {tensor.data_type for tensor in graph.initializer if np.prod(tensor.dims) > 2048}
+    large = {tensor.data_type for tensor in graph.initializer if np.prod(tensor.dims) > 4096}
     assert large == {onnx.TensorProto.INT8}
     full, small = (
         get_runtime("onnx").load(path).run(lines(8))["logits"] for path in (exported, tmp_path / "int8.onnx")
