@@ -22,6 +22,7 @@ from convert.passes.place import (
     WEIGHTED,
     absorb_activations,
     choose_float_nodes,
+    keep_islands_float,
     place_quantizers,
     share_grids,
 )
@@ -262,9 +263,10 @@ BEFORE_PLACING: tuple[Pass, ...] = (
 """The passes that find out what is to be known of a float graph."""
 
 PLACING: tuple[Pass, ...] = (
+    Pass(keep_islands_float, lambda job: keep_islands_float(job.graph, job.known)),
+    Pass(keep_sequences_float, lambda job: keep_sequences_float(job.graph, job.known)),
     Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known, job.target, job.keep_float)),
     Pass(share_grids, lambda job: share_grids(job.graph, job.known)),
-    Pass(keep_sequences_float, lambda job: keep_sequences_float(job.graph, job.known)),
     Pass(place_quantizers, lambda job: place_quantizers(job.graph, job.known, job.target, job.keep_float)),
 )
 """The passes that put quantizers in; what they do depends on the nodes to leave in float."""

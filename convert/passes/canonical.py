@@ -194,6 +194,39 @@ def pad_without_a_further_axis(graph: Graph) -> int:
     return done
 
 
+def fold_batch_norm_into_gemm(graph: Graph) -> int:
+    """Fold every BatchNormalization that a Gemm alone reads into the Gemm's weight and bias."""
+    done = 0
+    for norm in [n for n in graph.nodes if n.op_type == "BatchNormalization"]:
+        readers = graph.consumers(norm.output[0])
+        if len(readers) != 1 or readers[0].op_type != "Gemm" or norm.output[0] in graph.outputs:
+            continue
+        gemm = readers[0]
+        weight = graph.constants.get(gemm.input[1])
+        bias = graph.constants.get(gemm.input[2]) if len(gemm.input) > 2 and gemm.input[2] else np.zeros(1, np.float32)
+        plain = not attribute(gemm, "transA", 0) and attribute(gemm, "alpha", 1.0) == attribute(gemm, "beta", 1.0) == 1
+        if not plain or weight is None or bias is None or not all(graph.is_constant(name) for name in norm.input[1:]):
+            continue
+        scale, shift, mean, variance = (graph.constants[name].astype(np.float64) for name in norm.input[1:5])
+        gain = scale / np.sqrt(variance + attribute(norm, "epsilon", 1e-5))
+        rows = weight.astype(np.float64).T if attribute(gemm, "transB", 0) else weight.astype(np.float64)
+        folded = gain[:, None] * rows  # (inputs, outputs)
+        _set_gemm(graph, gemm, folded, bias + (shift - mean * gain) @ rows, norm.input[0])
+        graph.remove(norm)
+        done += 1
+    if done:
+        graph.remove_dead()
+    return done
+
+
+def _set_gemm(graph: Graph, gemm: NodeProto, rows: Array, bias: Array, reads: str) -> None:
+    name = f"{gemm.output[0]}.normed"
+    weight = rows.T if attribute(gemm, "transB", 0) else rows
+    graph.constants[name] = np.ascontiguousarray(weight, np.float32)
+    graph.constants[f"{name}_bias"] = bias.astype(np.float32)
+    gemm.input[:] = [reads, name, f"{name}_bias"]
+
+
 CANONICAL = (
     fold_recurrent_weights,
     drop_zero_states,
@@ -203,4 +236,5 @@ CANONICAL = (
     flatten_from_shape_arithmetic,
     gemm_from_matmul_and_add,
     resize_by_constant_scales,
+    fold_batch_norm_into_gemm,
 )

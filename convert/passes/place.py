@@ -65,6 +65,30 @@ def choose_float_nodes(graph: Graph, wanted: Collection[str]) -> frozenset[str]:
     return frozenset(kept)
 
 
+def keep_islands_float(graph: Graph, known: Quantization) -> int:
+    """Forget the ranges of sums and pools that no convolution or Gemm stands beside: quantizers would cost more.
+
+    Such are the gates of a recurrent cell that is written out; what is rounded there is fed back at every step.
+    """
+    linked = [node for node in graph.nodes if node.op_type in QUANTIZABLE or clip_limits(graph, node) is not None]
+    groups: dict[str, str] = {}  # tensor -> another one of its group, or itself
+
+    def root(name: str) -> str:
+        while groups.setdefault(name, name) != name:
+            name = groups[name]
+        return name
+
+    touched = {id(node): [n for n in (*node.input, *node.output) if n and not graph.is_constant(n)] for node in linked}
+    for names in touched.values():
+        for name in names[1:]:
+            groups[root(name)] = root(names[0])
+    weighted = {root(touched[id(node)][0]) for node in linked if node.op_type in WEIGHTED}
+    lost = [name for name in groups if root(name) not in weighted and name in known.ranges]
+    for name in lost:
+        del known.ranges[name]
+    return len(lost)
+
+
 def absorb_activations(graph: Graph, known: Quantization, target: Target, keep_float: Collection[str] = ()) -> int:
     """Drop every Relu and Clip whose bounds the range of its output already enforces.
 

@@ -11,6 +11,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from convert.graph import Array, Graph, attribute
+from convert.passes.place import SUMS, WEIGHTED, clip_limits
 from convert.quantization import Quantization
 from runtimes.targets import Target
 
@@ -63,7 +64,7 @@ def drop_zero_states(graph: Graph) -> int:
     """
     done = 0
     for node in [n for n in graph.nodes if n.op_type in RECURRENT]:
-        for position in STATES[: len(node.input) - STATES[0]]:
+        for position in STATES[: max(len(node.input) - STATES[0], 0)]:
             if node.input[position] and _is_zero(graph, node.input[position]):
                 node.input[position] = ""
                 done += 1
@@ -87,7 +88,10 @@ def _is_zero(graph: Graph, name: str) -> bool:
 
 
 def keep_sequences_float(graph: Graph, known: Quantization) -> int:
-    """Forget the ranges of what recurrent layers read and give, and of what only moves it: it is computed in float."""
+    """Forget the ranges of what recurrent layers read and give, and of what only moves it: it is computed in float.
+
+    What a convolution, a Gemm or a sum gives keeps its range: that is on a grid anyway.
+    """
     done = 0
     for node in [n for n in graph.nodes if n.op_type in RECURRENT]:
         names = [*_moved_from(graph, node.input[0]), *(name for out in node.output for name in _moved_to(graph, out))]
@@ -99,11 +103,19 @@ def keep_sequences_float(graph: Graph, known: Quantization) -> int:
 def _moved_from(graph: Graph, name: str) -> list[str]:
     """A tensor, and what it was before it was moved, as long as nothing else reads that."""
     producer = graph.producer(name)
-    if len(graph.consumers(name)) > 1:
+    if len(graph.consumers(name)) > 1 or _from_kernel(graph, name):
         return []
     if producer is None or producer.op_type not in MOVERS:
         return [name]
     return [name, *_moved_from(graph, producer.input[0])]
+
+
+def _from_kernel(graph: Graph, name: str) -> bool:
+    """Whether an INT8 kernel may give a tensor, with or without a ReLU that its grid takes the place of."""
+    producer = graph.producer(name)
+    if producer is not None and clip_limits(graph, producer) is not None:
+        producer = graph.producer(producer.input[0])
+    return producer is not None and producer.op_type in (*WEIGHTED, *SUMS)
 
 
 def _moved_to(graph: Graph, name: str) -> list[str]:

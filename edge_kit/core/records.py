@@ -16,6 +16,7 @@ class Metric:
         unit: `%` or what the metric's field uses.
         dataset: Data set and split.
         samples: How many were scored.
+        lower_is_better: As of an error rate; what INT8 loses is then what it has more.
     """
 
     name: str
@@ -23,6 +24,17 @@ class Metric:
     unit: str
     dataset: str
     samples: int
+    lower_is_better: bool = False
+
+    def lost(self, candidate: Metric) -> float:
+        """How much worse a candidate is than this, in `unit`; negative where it is better."""
+        change = candidate.value - self.value
+        return change if self.lower_is_better else -change
+
+    @property
+    def loss_name(self) -> str:
+        """What a check of `lost` is called."""
+        return f"{self.name} {'rise' if self.lower_is_better else 'drop'}"
 
 
 @dataclass(frozen=True, slots=True)

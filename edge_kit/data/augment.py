@@ -67,6 +67,7 @@ class EnlargedCrop:
         return enlarged[top : top + side, left : left + side]
 
 
+@dataclass(frozen=True, slots=True)
 class SceneCrop:
     """A random part of a scene at a random scale, with its labels, perhaps mirrored.
 

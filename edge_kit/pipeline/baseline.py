@@ -119,6 +119,7 @@ def _row(one: Measured) -> dict[str, Any]:
             "name": one.score.name,
             "value": one.score.value,
             "unit": one.score.unit,
+            "lower_is_better": one.score.lower_is_better,
             "metric": bool(one.metrics[SMALL]),
         },
         "parts": " ".join(f"{value:g}" for value in one.blocks),  # a list would fill hundreds of lines
@@ -168,16 +169,19 @@ def _same(name: str, before: Any, now: Any) -> Check:
 def _score_check(runtime: str, before: Mapping[str, Any], now: Mapping[str, Any], comparable: bool) -> Check:
     score, was = now["score"], before["score"]
     name, unit = f"baseline: {SMALL} {score['name']} on {runtime}", score["unit"]
+    lower = score.get("lower_is_better", False)
+    sense = "max" if lower else "min"
     old, new = _parts(before), _parts(now)
     if not score["metric"] and unit not in USUAL_AGREEMENT:
         note = f"{was['value']:.4g} in the baseline; which way is better is not known of it"
-        return Check(name, score["value"], was["value"], None, unit, "min", note)
+        return Check(name, score["value"], was["value"], None, unit, sense, note)
     if not comparable or len(old) != len(new) or was["name"] != score["name"]:
         note = f"not comparable: {was['name']} {was['value']:.2f} was measured on other samples"
-        return Check(name, score["value"], was["value"], None, unit, "min", note)
+        return Check(name, score["value"], was["value"], None, unit, sense, note)
     change = paired_difference(old, new)
     note = f"{was['value']:.2f} in the baseline; {change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"
-    return Check(name, score["value"], was["value"], change.high >= 0, unit, "min", note)
+    ok = change.low <= 0 if lower else change.high >= 0
+    return Check(name, score["value"], was["value"], ok, unit, sense, note)
 
 
 def paired_difference(before: Sequence[float], now: Sequence[float]) -> Interval:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_kit.core.bundle import FULL, SMALL
-from edge_kit.core.records import Check
+from edge_kit.core.records import Check, Metric
 from edge_kit.pipeline.subject import Subject
 
 NOT_SHIPPED = "int8-whole"  # INT8 with no layer in float, where that lost too much
@@ -99,7 +99,7 @@ def published_checks(
     Args:
         metrics: As JSON.
         of: The precision of the graphs that were scored.
-        slack: How far below its row a metric may lie.
+        slack: How much worse than its row a metric may be.
     """
     measured = {metric["name"]: metric for metric in metrics}
     checks = []
@@ -108,14 +108,18 @@ def published_checks(
         if metric is None:
             continue
         name, value = f"{of} {row.metric} against published", metric["value"]
+        lower = metric.get("lower_is_better", False)  # receipts of older bundles do not say
+        sense = "max" if lower else "min"
         told = f"published {row.value:g} on {row.dataset}, {row.source}"
         if not published_data:
             note = f"not comparable: {metric['dataset']}, published on {row.dataset}"
-            checks.append(Check(name, value, row.value, None, row.unit, "min", note))
-        elif of == FULL:
-            checks.append(Check.at_least(name, value, row.value - slack, row.unit, told))
+            checks.append(Check(name, value, row.value, None, row.unit, sense, note))
+        elif of != FULL:
+            checks.append(Check(name, value, row.value, None, row.unit, sense, f"{told}, in full precision"))
+        elif lower:
+            checks.append(Check.at_most(name, value, row.value + slack, row.unit, told))
         else:
-            checks.append(Check(name, value, row.value, None, row.unit, "min", f"{told}, in full precision"))
+            checks.append(Check.at_least(name, value, row.value - slack, row.unit, told))
     return checks
 
 
@@ -125,10 +129,9 @@ def _drop(facts: Mapping[str, Any], limit: float) -> list[Check]:
     for version, model in facts["models"].items():
         if version == "fp32" or not reference:
             continue
-        first, own = reference[0], model["metrics"][0]
-        note = f"{first['value']:.2f} to {own['value']:.2f} on {own['samples']} samples of {own['dataset']}"
-        drop = first["value"] - own["value"]
-        checks.append(Check.at_most(f"{version} {own['name']} drop", drop, limit, "points", note))
+        first, own = Metric(**reference[0]), Metric(**model["metrics"][0])
+        note = f"{first.value:.2f} to {own.value:.2f} on {own.samples} samples of {own.dataset}"
+        checks.append(Check.at_most(f"{version} {first.loss_name}", first.lost(own), limit, "points", note))
     return checks
 
 

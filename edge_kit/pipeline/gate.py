@@ -203,8 +203,7 @@ def limit_checks(bundle: Bundle, measured: Measured, limits: GateLimits) -> list
     if measured.metrics[FULL]:
         full, small = measured.metrics[FULL][0], measured.metrics[SMALL][0]
         note = f"{full.value:.2f} to {small.value:.2f} on {small.samples} samples of {small.dataset}"
-        drop = full.value - small.value
-        checks.append(held(f"{SMALL} {small.name} drop {on}", drop, limits.max_drop, "points", note))
+        checks.append(held(f"{SMALL} {full.loss_name} {on}", full.lost(small), limits.max_drop, "points", note))
     agreement = measured.agreement
     note = f"with FP32 on {agreement.samples} samples of {agreement.dataset}"
     unit = agreement.unit

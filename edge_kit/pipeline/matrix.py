@@ -178,10 +178,10 @@ class _Line(Line):
 def _figures(facts: Mapping[str, Any], trained: bool) -> dict[str, Any]:
     models, [verdict] = facts["models"], facts["verdicts"]
     metrics = {name: model["metrics"][:1] if trained else [] for name, model in models.items()}
-    first = [metrics[name][0]["value"] for name in (FULL, SMALL) if metrics[name]]
+    first = [Metric(**metrics[name][0]) for name in (FULL, SMALL) if metrics[name]]
     return {
         "metrics": metrics,
-        "drop": first[0] - first[1] if first else None,
+        "drop": first[0].lost(first[1]) if first else None,
         "agreement": facts["agreement"][SMALL],
         "size_bytes": {name: model["size_bytes"] for name, model in models.items()},
         "latency": {name: model["latency"] for name, model in models.items()},

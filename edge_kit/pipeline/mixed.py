@@ -67,7 +67,7 @@ class Judge:
         before = self.task.evaluate(full, self.dataset, silent)
         if before:
             after = self.task.evaluate(own, self.dataset, silent)
-            name, drop = f"{before[0].name} drop", before[0].value - after[0].value
+            name, drop = before[0].loss_name, before[0].lost(after[0])
             note = f"on {before[0].samples:,} training samples"
             if self.max_drop is None:
                 return Check(name, drop, None, None, "points", note=note)

@@ -48,8 +48,7 @@ def test_the_float_rewrites_keep_the_answers_and_are_held_to_it() -> None:
         "fold_batch_norm",
         "flatten_from_shape_arithmetic",
         "gemm_from_matmul_and_add",
-        "resize_by_constant_scales",
-        "convolve_transposed",
+        "fold_batch_norm_into_gemm",
     ]
 
 

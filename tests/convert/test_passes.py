@@ -12,6 +12,7 @@ from convert.pairs import in_kernel_order, pair_load
 from convert.passes.canonical import (
     flatten_from_shape_arithmetic,
     fold_batch_norm,
+    fold_batch_norm_into_gemm,
     fold_factor,
     gemm_from_matmul_and_add,
     pad_without_a_further_axis,
@@ -19,6 +20,7 @@ from convert.passes.canonical import (
 from convert.passes.lift import lift_quantization
 from convert.passes.place import (
     absorb_activations,
+    keep_islands_float,
     place_quantizers,
     share_grids,
 )
@@ -141,6 +143,66 @@ def test_linear_layers_in_a_row_become_gemms_and_take_a_dropouts_factor(tmp_path
     assert gemm_from_matmul_and_add(graph) == 2
     assert operators(graph) == ["Flatten", "Gemm", "Relu", "Gemm"]
     np.testing.assert_allclose(run(graph, {"image": IMAGE}, tmp_path)["y"], before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_batch_norm_in_front_of_a_gemm_goes_into_it(transposed: int, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("BatchNormalization", ["flat", "scale", "shift", "mean", "variance"], ["normed"]),
+        helper.make_node("Gemm", ["normed", "w", "b"], ["y"], transB=transposed),
+    ]
+    constants = {
+        "w": floats(4, 192) if transposed else floats(192, 4), "b": floats(4), "scale": floats(192),
+        "shift": floats(192), "mean": floats(192), "variance": np.abs(floats(192)) + np.float32(0.1),
+    }  # fmt: skip
+    graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4]})
+    before = run(graph, {"image": IMAGE}, tmp_path)["y"]
+    assert fold_batch_norm_into_gemm(graph) == 1
+    assert operators(graph) == ["Flatten", "Gemm"]
+    np.testing.assert_allclose(run(graph, {"image": IMAGE}, tmp_path)["y"], before, rtol=1e-4, atol=1e-4)
+
+
+def test_batch_norm_that_something_else_reads_too_stays() -> None:
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("BatchNormalization", ["flat", "scale", "shift", "mean", "variance"], ["normed"]),
+        helper.make_node("Gemm", ["normed", "w"], ["y"]),
+        helper.make_node("Relu", ["normed"], ["z"]),
+    ]
+    constants = {name: np.abs(floats(192)) for name in ("scale", "shift", "mean", "variance")}
+    graph = build(
+        nodes, {**constants, "w": floats(192, 4)}, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4], "z": ["N", 192]}
+    )
+    assert fold_batch_norm_into_gemm(graph) == 0
+
+
+@pytest.mark.parametrize("target", ["x86-vnni", "openvino"])
+def test_sums_that_no_convolution_stands_beside_stay_float(target: str, tmp_path: Path) -> None:
+    """A gate as a recurrent cell has it, with a ReLU behind its sum, beside a convolution and its own sum."""
+    nodes = [
+        helper.make_node("Conv", ["image", "w0"], ["c0"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["c0", "c0"], ["near"]),
+        helper.make_node("Sigmoid", ["near"], ["gate"]),
+        helper.make_node("Tanh", ["near"], ["value"]),
+        helper.make_node("Add", ["gate", "value"], ["far"]),
+        helper.make_node("Relu", ["far"], ["clipped"]),
+        helper.make_node("Mul", ["clipped", "gate"], ["y"]),
+    ]
+    graph = build(nodes, {"w0": floats(4, 3, 3, 3)}, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4, 8, 8]})
+    before = run(graph, {"image": IMAGE}, tmp_path)["y"]
+    known = Quantization(observe_ranges(graph, [{"image": IMAGE}]))
+    assert keep_islands_float(graph, known) == 4
+    assert {"image", "c0", "near"} <= set(known.ranges)
+    assert not {"gate", "value", "far", "clipped"} & set(known.ranges)
+    absorb_activations(graph, known, TARGETS[target])
+    place_quantizers(graph, known, TARGETS[target])
+    assert operators(graph).count("Relu") == 1, "no grid clips in its place"
+    far = next(node for node in graph.nodes if node.output[0] == "far")
+    assert list(far.input) == ["gate", "value"]
+    conv = next(node for node in graph.nodes if node.op_type == "Conv")
+    assert conv.input[0] == "image.dequantized"
+    assert np.abs(run(graph, {"image": IMAGE}, tmp_path)["y"] - before).max() < 0.1 * np.abs(before).max()
 
 
 def test_a_clip_behind_what_stays_float_stays(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from convert.graph import Graph
+from convert.lower import lower
 from convert.passes.canonical import gemm_from_matmul_and_add
 from convert.passes.recurrent import (
     TOP,
@@ -22,7 +23,7 @@ from convert.passes.recurrent import (
 from convert.quantization import Quantization, Range
 from runtimes.registry import get_runtime
 from runtimes.targets import TARGETS
-from tests.convert.graphs import operators, run
+from tests.convert.graphs import build, operators, run
 
 WORDS, WIDTH, HIDDEN, STEPS = 60, 24, 20, 7
 RNG = np.random.default_rng(5)
@@ -157,6 +158,39 @@ def test_what_a_recurrent_layer_reads_and_gives_gets_no_grid() -> None:
     assert set(known.ranges) == {"out"}
 
 
+def reading_net() -> Graph:
+    """A convolution and a ReLU, columns of which a GRU reads, and what it gives through a ReLU, moved again."""
+    constants = {
+        "kernel": floats(8, 1, 3, 3),
+        "W": floats(1, 3 * HIDDEN, 8 * 4),
+        "R": floats(1, 3 * HIDDEN, HIDDEN),
+        "columns": np.array([0, 0, 32]),
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["turned"], perm=[3, 0, 1, 2]),
+        helper.make_node("Reshape", ["turned", "columns"], ["steps"]),
+        helper.make_node("GRU", ["steps", "W", "R"], ["states"], hidden_size=HIDDEN),
+        helper.make_node("Transpose", ["states"], ["ordered"], perm=[2, 0, 1, 3]),
+        helper.make_node("Relu", ["ordered"], ["out"]),
+    ]
+    inputs, outputs = {"image": ["N", 1, 4, STEPS]}, {"out": ["N", STEPS, 1, HIDDEN]}
+    return build(nodes, constants, inputs, outputs)
+
+
+@pytest.mark.parametrize("target", ["x86-vnni", "openvino"])
+def test_a_relu_between_a_convolution_and_a_gru_is_not_lost(target: str, tmp_path: Path) -> None:
+    """Its convolution keeps its grid, which clips; where there is none, as behind the GRU, the ReLU stays."""
+    reading_net().save(tmp_path / "float.onnx")
+    image = {"image": RNG.normal(0, 1, (5, 1, 4, STEPS)).astype(np.float32)}
+    report = lower(tmp_path / "float.onnx", tmp_path / "int8.onnx", TARGETS[target], [image])
+    assert report.quantized["Conv"] == 1
+    full, small = (get_runtime("onnx").load(tmp_path / f"{name}.onnx").run(image)["out"] for name in ("float", "int8"))
+    assert (small >= 0).all()
+    assert np.sqrt(((small - full) ** 2).mean() / (full**2).mean()) < 0.05
+
+
 def test_weights_that_follow_from_constants_become_constants(tmp_path: Path) -> None:
     """paddle2onnx reorders gates within the graph."""
     graph = sequence_net("LSTM")
@@ -193,6 +227,7 @@ def test_states_that_start_at_zero_are_left_out_and_others_are_kept(start: float
     assert len(layer.input) == (4 if dropped else 7)
     assert ("ConstantOfShape" in operators(graph)) is not bool(dropped)
     np.testing.assert_array_equal(run(graph, {"ids": IDS}, tmp_path)["out"], wanted)
+    assert drop_zero_states(graph) == 0, "a graph may come through twice"
 
 
 def test_a_product_of_matrices_becomes_a_gemm_and_one_of_sequences_does_not(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Composes small real pictures: a handwritten digit of some size, colour and place on a crop of a photograph."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import as_file, files
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +19,9 @@ Coverage = NDArray[np.float32]
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 CANVAS = 32  # pixels a digit is distorted at, before it is placed
 TRAIN_SHARE = 0.7  # train crops come from the left of each photograph, val crops from the right
+LINE_SHARE = (0.75, 0.95)  # of a line's height, a digit in it
+LINE_PAPER = 0.4  # of a photograph's own contrast is left behind a line, so that ink shows all along it
+LINE_PITCH = (0.7, 0.9)  # from one digit of a line to the next, likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,31 @@ def place_at(
     return _stamp(digit, side, _shape(level, rng) * size / CANVAS, np.array(centre), level, rng)
 
 
+def compose_line(
+    digits: Digits, chosen: Sequence[int], split: str, height: int, level: Difficulty, rng: np.random.Generator
+) -> Image:
+    """Compose a picture of several digits in a line; its width follows from theirs.
+
+    Args:
+        chosen: Which digits to draw, from left to right.
+        height: Of the picture, in pixels.
+
+    Returns:
+        (height, W, 3) uint8, BGR.
+    """
+    level = replace(level, digit_share=LINE_SHARE)
+    pitch = height * float(rng.uniform(*LINE_PITCH))
+    starts = [round(place * pitch) for place in range(len(chosen))]
+    ink = np.zeros((height, starts[-1] + height), np.float32)
+    for start, index in zip(starts, chosen, strict=True):
+        tile = ink[:, start : start + height]
+        np.maximum(tile, _place(digits.images[index], height, level, rng), out=tile)
+    side = max(ink.shape)
+    behind = background(split, side, level.blur_share * height / side, rng)[:height, : ink.shape[1]]
+    mean = behind.mean(axis=(0, 1), dtype=np.float32)
+    return inked(mean + LINE_PAPER * (behind - mean), ink, ink_for(behind, level.contrast, rng))
+
+
 def compose(digits: Digits, index: int, split: str, side: int, level: Difficulty, rng: np.random.Generator) -> Image:
     """Compose one picture.
 
@@ -174,10 +204,11 @@ def compose_with_ink(
     return inked(behind, coverage, ink), coverage
 
 
-def inked(picture: Image, coverage: Coverage, ink: NDArray[np.float32]) -> Image:
+def inked(picture: NDArray[Any], coverage: Coverage, ink: NDArray[np.float32]) -> Image:
     """Ink of a colour on a picture.
 
     Args:
+        picture: (H, W, 3) in 0..255.
         coverage: (H, W) in 0..1.
         ink: (3,) BGR in 0..255.
     """
