@@ -56,6 +56,7 @@ def check_all(facts: Mapping[str, Any], subject: Subject, share: float, limits: 
         ),
         *_drop(facts, limits.drop(bool(share))),
         *_agreement(facts, limits),
+        *_likeness(facts),
         *_pruning(facts, share),
         *_ratios(facts, limits),
     )
@@ -146,6 +147,23 @@ def _agreement(facts: Mapping[str, Any], limits: Limits) -> list[Check]:
             note = f"on {one['samples']} samples of {one['dataset']}; largest relative error {worst:.2g}"
             checks.append(Check.at_least(f"{version} {one['name']}", one["value"], least, one["unit"], note))
     return checks
+
+
+def _likeness(facts: Mapping[str, Any]) -> list[Check]:
+    """What nobody set a limit to is shown."""
+    return [
+        Check(
+            f"{version} {one['name']}",
+            one["value"],
+            None,
+            None,
+            one["unit"],
+            "min",
+            f"shown: with fp32 on {one['samples']} samples of {one['dataset']}",
+        )
+        for version, found in facts.get("likeness", {}).items()
+        for one in found
+    ]
 
 
 def _pruning(facts: Mapping[str, Any], share: float) -> list[Check]:

@@ -16,6 +16,7 @@ from edge_kit.data import Dataset
 from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.subject import subject_of
 from edge_kit.tasks import TASKS, Task
+from edge_kit.tasks.score import Comparing
 from runtimes.bench import latency_of
 from runtimes.compare import compare
 from runtimes.isolated import Isolated, Model
@@ -36,7 +37,8 @@ def measure_versions(
         versions: Folder of `.onnx` graphs by name of the version; `fp32` is the one to compare with.
 
     Returns:
-        JSON: `models`, `agreement` and `differences` by version, `verdicts`, and whether the data is the published set.
+        JSON: `models`, `agreement`, `differences` and of some tasks `likeness` by version, `verdicts`, and whether the
+        data is the published set.
     """
     task = TASKS.get(subject_of(context.settings).task)
     runtime, plan = context.settings["runtime"], TimingPlan(threads=context.settings["threads"])
@@ -60,14 +62,22 @@ def measure_versions(
         }
         others = [v for v in versions if v != FIRST]
         agreement = {v: task.agreement(runs[FIRST], runs[v], dataset, dataset.eval_size()) for v in others}
+        alike = {v: _likeness(task, runs[FIRST], runs[v], dataset) for v in others}
         differences = {v: output_differences(task, runs[FIRST], runs[v], dataset) for v in others}
     return {
         "models": models,
         "agreement": {v: asdict(one) for v, one in agreement.items()},
+        **({"likeness": alike} if any(alike.values()) else {}),
         "differences": {v: {g: [asdict(p) for p in found] for g, found in differences[v].items()} for v in others},
         "verdicts": [asdict(compare(FIRST, times[FIRST], v, times[v])) for v in others],
         "published_data": dataset.published,
     }
+
+
+def _likeness(task: Task, reference: Graphs, candidate: Graphs, dataset: Dataset) -> list[dict[str, Any]]:
+    if not isinstance(task, Comparing):
+        return []
+    return [asdict(one) for one in task.likeness(reference, candidate, dataset, dataset.eval_size())]
 
 
 def output_differences(task: Task, reference: Graphs, candidate: Graphs, dataset: Dataset) -> dict[str, list[Parity]]:

@@ -60,6 +60,15 @@ class Detailed(Protocol):
         ...
 
 
+@runtime_checkable
+class Comparing(Protocol):
+    """A task that can tell more of two versions than how often they agree."""
+
+    def likeness(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> tuple[Metric, ...]:
+        """How alike the outputs of two versions are; needs no labels."""
+        ...
+
+
 def wilson(hits: int, samples: int) -> Interval:
     """95 % confidence interval of a proportion, in percent; it stays in 0..100 and is no point at the ends.
 
