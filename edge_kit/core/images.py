@@ -67,7 +67,7 @@ class CropPreprocess:
                 max(round(width * scale), self.resize_short),
                 max(round(height * scale), self.resize_short),
             )
-            image = _resize(image, size)
+            image = resized_to(image, size)
             height, width = image.shape[:2]
         top, left = (height - self.crop) // 2, (width - self.crop) // 2
         return image[top : top + self.crop, left : left + self.crop]
@@ -152,7 +152,8 @@ def pixels_of(spec: TensorSpec) -> TensorSpec:
     return replace(spec, shape=(batch, height, width, channels), dtype="uint8", layout="NHWC")
 
 
-def _resize(image: Image, size: tuple[int, int]) -> Image:
+def resized_to(image: Image, size: tuple[int, int]) -> Image:
+    """A picture resized bilinearly; `size` is its new width and height."""
     try:
         import cv2
     except ImportError:

@@ -60,7 +60,8 @@ def _photographs(split: str) -> tuple[Image, ...]:
     return tuple(parts)
 
 
-def _background(split: str, side: int, blur_share: float, rng: np.random.Generator) -> Image:
+def background_of(split: str, side: int, blur_share: float, rng: np.random.Generator) -> Image:
+    """A blurred crop of a photograph, (side, side, 3) uint8, BGR; `Difficulty` has the share."""
     photograph = _photographs(split)[rng.integers(len(PHOTOGRAPHS))]
     largest = min(photograph.shape[:2])
     window = int(rng.integers(min(side, largest), largest + 1))  # a large picture shows a small crop enlarged
@@ -75,7 +76,7 @@ def _background(split: str, side: int, blur_share: float, rng: np.random.Generat
     return blurred
 
 
-def _ink(background: Image, contrast: float, rng: np.random.Generator) -> NDArray[np.float32]:
+def ink_on(background: Image, contrast: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """A colour at least `contrast` grey levels away from the mean of the background."""
     grey = float(background.mean())
     lighter = 255 - grey >= contrast
@@ -85,7 +86,7 @@ def _ink(background: Image, contrast: float, rng: np.random.Generator) -> NDArra
     return rng.uniform(low, high, 3).astype(np.float32)
 
 
-def _bend(digit: Coverage, level: Difficulty, rng: np.random.Generator) -> Coverage:
+def bend(digit: Coverage, level: Difficulty, rng: np.random.Generator) -> Coverage:
     """The digit at `CANVAS` pixels, distorted elastically and thickened or thinned; (CANVAS, CANVAS) in 0..1."""
     large = np.clip(cv2.resize(digit, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC), 0, 1)
     if level.wobble > 0:
@@ -102,16 +103,38 @@ def _place(digit: Coverage, side: int, level: Difficulty, rng: np.random.Generat
     """Ink coverage of the whole picture, (side, side) in 0..1."""
     size = side * float(rng.uniform(*level.digit_share))
     angle = np.deg2rad(rng.uniform(-level.rotation_deg, level.rotation_deg))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    lean = np.array([[1.0, rng.uniform(-level.shear, level.shear)], [0.0, 1.0]])
+    lean = rng.uniform(-level.shear, level.shear)
     aspect = np.exp(rng.uniform(-level.stretch, level.stretch) / 2)
-    linear = turn @ lean @ np.diag([aspect, 1 / aspect]) * size / CANVAS
     free = (side - size) / 2
     centre = side / 2 + rng.uniform(-free, free, 2)
+    form = np.array([[1.0, lean], [0.0, 1.0]]) @ np.diag([aspect, 1 / aspect])
+    return place_at(bend(digit, level, rng), side, size, angle, centre, form)
+
+
+def place_at(
+    digit: Coverage, side: int, size: float, angle: float, centre: NDArray[np.float64], form: NDArray[np.float64]
+) -> Coverage:
+    """Ink coverage of a picture, (side, side) in 0..1.
+
+    Args:
+        digit: (CANVAS, CANVAS) in 0..1.
+        size: Of the digit's square, in pixels.
+        angle: That it is turned by, in radians.
+        centre: Of the digit, across and down, in pixels.
+        form: (2, 2), what else it is bent by.
+    """
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = turn @ form * size / CANVAS
     matrix = np.column_stack([linear, centre - linear @ np.full(2, (CANVAS - 1) / 2)])
-    mask = cv2.warpAffine(_bend(digit, level, rng), matrix, (side, side), flags=cv2.INTER_LINEAR)
+    mask = cv2.warpAffine(digit, matrix, (side, side), flags=cv2.INTER_LINEAR)
     clipped: Coverage = np.clip(mask, 0, 1)
     return clipped
+
+
+def paint(background: Image, ink: NDArray[np.float32], mask: Coverage) -> Image:
+    """A picture with ink on it, (H, W, 3) uint8; `mask` is the ink's coverage, (H, W)."""
+    covered = mask[..., None]  # (H, W) -> (H, W, 1)
+    return np.rint(background.astype(np.float32) * (1 - covered) + ink * covered).astype(np.uint8)
 
 
 def compose(digits: Digits, index: int, split: str, side: int, level: Difficulty, rng: np.random.Generator) -> Image:
@@ -128,8 +151,6 @@ def compose(digits: Digits, index: int, split: str, side: int, level: Difficulty
     Returns:
         (side, side, 3) uint8, BGR as OpenCV writes it.
     """
-    background = _background(split, side, level.blur_share, rng)
-    ink = _ink(background, level.contrast, rng)
-    mask = _place(digits.images[index], side, level, rng)[..., None]  # (H, W) -> (H, W, 1)
-    picture = background.astype(np.float32) * (1 - mask) + ink * mask
-    return np.rint(picture).astype(np.uint8)
+    background = background_of(split, side, level.blur_share, rng)
+    ink = ink_on(background, level.contrast, rng)
+    return paint(background, ink, _place(digits.images[index], side, level, rng))
