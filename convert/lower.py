@@ -16,6 +16,7 @@ from convert.parity import measure_parity
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.canonical import CANONICAL
 from convert.passes.lift import lift_quantization
+from convert.passes.pad import pad_integers
 from convert.passes.place import (
     QUANTIZABLE,
     REGRID,
@@ -274,6 +275,7 @@ PLACING: tuple[Pass, ...] = (
 PASSES: tuple[Pass, ...] = (
     *BEFORE_PLACING,
     *PLACING,
+    Pass(pad_integers, partial(_rewrite, pad_integers)),
     Pass(quantize_lstm, lambda job: quantize_lstm(job.graph, job.target)),
     *(Pass(function, partial(_rewrite, function)) for function in STORE),
 )
@@ -293,6 +295,7 @@ CAMERA_PASSES: tuple[Pass, ...] = (
 
 def _placement(graph: Graph, kept: Collection[str]) -> tuple[dict[str, int], dict[str, int]]:
     dequantized = {name for node in graph.nodes if node.op_type == "DequantizeLinear" for name in node.output}
+    stored = {name for node in graph.nodes if node.op_type == "QuantizeLinear" for name in node.output}
     quantized: Counter[str] = Counter()
     left: Counter[str] = Counter()
     integers = graph.integer_inputs()
@@ -307,6 +310,6 @@ def _placement(graph: Graph, kept: Collection[str]) -> tuple[dict[str, int], dic
         placed = node.op_type in QUANTIZABLE and label(node) not in kept and dequantized.issuperset(read)
         if node.op_type in REGRID and node.output[0] in graph.outputs:
             placed = False
-        in_int8 = placed or node.op_type == DYNAMIC_LSTM
+        in_int8 = placed or node.op_type == DYNAMIC_LSTM or node.input[0] in stored
         (quantized if in_int8 else left)[node.op_type] += 1
     return dict(quantized), dict(left)

@@ -105,6 +105,8 @@ class Quantized:
         if is_integer(node.op_type):
             return True
         names = self.activations(node)
+        if names and not is_quantizer(node) and all(self.source(name, "QuantizeLinear") for name in names):
+            return True  # it moves integers
         if node.op_type not in INT8_KERNELS or not names:
             return False
         if node.op_type in WEIGHTED and self.weight_is_known(node):

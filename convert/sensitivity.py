@@ -12,7 +12,7 @@ from convert.engine import run_model
 from convert.graph import label
 from convert.lower import PLACING, Lowering, prepare
 from convert.observe import Observer
-from convert.passes.place import SAME_GRID, quantizable_nodes
+from convert.passes.place import MOVED, SAME_GRID, quantizable_nodes
 from edge_kit.core.progress import Progress
 from edge_kit.core.tensors import Array, Tensors
 from runtimes.registry import get_runtime
@@ -64,7 +64,7 @@ def rank_layers(
     wanted = _outputs(job)
     quantizable = quantizable_nodes(job.graph, job.known, job.target)
     labels = frozenset(map(label, quantizable))
-    layers = [node for node in quantizable if node.op_type not in SAME_GRID]
+    layers = [node for node in quantizable if node.op_type not in (*SAME_GRID, *MOVED)]
     harms = []
     for done, node in enumerate(layers, 1):
         alone = job.copy()

@@ -22,13 +22,17 @@ SAME_GRID = (
     "MaxPool",
     "Reshape",
     "Resize",  # to the nearest value; what mixes values stays float
-    "Slice",
     "Transpose",
 )  # only move values: in and out share one scale
 # A bilinear Resize is not among them: ONNX Runtime's integer kernel cuts off where it should round, half a step on the
 # mean. It stays float, between the quantizers of its neighbours.
 SUMS = ("Add", "GlobalAveragePool", "AveragePool")
-REGRID = ("Concat", "LeakyRelu")  # from the grids of their inputs to that of their output, value by value
+MOVED = ("Concat", "Pad", "Slice")
+"""Move values too, as often between floats: taken only where all that they read is quantized anyway."""
+
+REGRID = (*MOVED, "LeakyRelu")
+"""From grid to grid, value by value: at the end of a graph nothing rounds what they give, and they stay float."""
+
 QUANTIZABLE = (*WEIGHTED, *SAME_GRID, *SUMS, *REGRID)
 
 
@@ -103,7 +107,7 @@ def absorb_activations(graph: Graph, known: Quantization, target: Target, keep_f
         source = graph.producer(node.input[0]) if limits else None
         if limits is None or source is None or not _has_kernel(graph, known, source, target, keep_float):
             continue
-        if source.op_type in SAME_GRID:
+        if source.op_type in (*SAME_GRID, *MOVED):
             continue  # its output keeps the grid of its input, which need not end where the activation does
         before, after = node.input[0], node.output[0]
         if len(graph.consumers(before)) > 1 or before in graph.outputs or after not in known.ranges:
@@ -137,7 +141,30 @@ def quantizable_nodes(
     Args:
         keep_float: Labels of nodes that are to stay float all the same.
     """
-    return [node for node in graph.nodes if _is_quantizable(graph, known, node, target, keep_float)]
+    chosen: list[NodeProto] = []
+    given: set[str] = set()  # what they give
+    for node in graph.nodes:
+        moved = node.op_type in MOVED
+        if moved and not given.issuperset(_activations(graph, node, target)):
+            continue
+        if (not moved or _moves_values(graph, node)) and _is_quantizable(graph, known, node, target, keep_float):
+            chosen.append(node)
+            given.update(node.output)
+    return chosen
+
+
+def _moves_values(graph: Graph, node: NodeProto) -> bool:
+    """Whether all that comes out came in; a Pad may fill up with something else than 0, which lies on every grid."""
+    filling = graph.constants.get(node.input[2]) if node.op_type == "Pad" and len(node.input) > 2 else None
+    return filling is None or not filling.any()
+
+
+def _moved_span(known: Quantization, node: NodeProto) -> Range | None:
+    """The range that a node hands on unchanged; None of one that computes, or puts several together."""
+    if node.op_type not in (*SAME_GRID, *MOVED):
+        return None
+    spans = {known.ranges[name] for name in (node.input if node.op_type == "Concat" else node.input[:1])}
+    return spans.pop() if len(spans) == 1 else None
 
 
 def place_quantizers(graph: Graph, known: Quantization, target: Target, keep_float: Collection[str] = ()) -> int:
@@ -150,6 +177,10 @@ def place_quantizers(graph: Graph, known: Quantization, target: Target, keep_flo
         keep_float: Labels of nodes that are to stay float all the same.
     """
     chosen = quantizable_nodes(graph, known, target, keep_float)
+    for node in chosen:
+        span = _moved_span(known, node)
+        if span is not None:
+            known.ranges[node.output[0]] = span
     readers = [(node, _activations(graph, node, target)) for node in chosen]
     wanted: dict[str, None] = {}
     for node, names in readers:
@@ -172,7 +203,7 @@ def place_quantizers(graph: Graph, known: Quantization, target: Target, keep_flo
 
 def _activations(graph: Graph, node: NodeProto, target: Target) -> list[str]:
     """What a kernel reads in INT8."""
-    names = node.input[:1] if node.op_type in (*WEIGHTED, *SAME_GRID) else node.input
+    names = node.input[:1] if node.op_type in (*WEIGHTED, *SAME_GRID, "Pad", "Slice") else node.input
     given = [name for name in names if name]
     if target.symmetric and node.op_type == "Add":
         fused = _summed_in_kernel(graph, node)

@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,38 +42,32 @@ class Sample:
     label: int
 
 
-class ImageNetFolder:
-    """A data set in one of ImageNet's formats; see `Dataset` for the methods.
+class LabelledPictures:
+    """Listed pictures, each of one class; see `Dataset` for the methods. A format lists them.
 
-    A folder without a training split is scored whole; what finds ranges or holds an export to Paddle then sees some of
+    A set without a training split is scored whole; what finds ranges or holds an export to Paddle then sees some of
     the samples that are scored.
 
     Attributes:
         bad: Why each sample left out was left out, one line each.
-        order: Where the numbers of the classes come from, for people.
     """
 
-    def __init__(self, root: Path, preprocess: CropPreprocess, options: OpenOptions) -> None:
+    labels: tuple[str, ...]
+    sizes: Mapping[str, int]
+
+    def __init__(
+        self, root: Path, listed: tuple[list[Sample], list[Sample]], preprocess: CropPreprocess, options: OpenOptions
+    ) -> None:
         self.name, self.published = options.name, options.published
         self.preprocess = preprocess
-        self.augment: RandomAreaCrop = options.augment or RandomAreaCrop()
+        self.augment: Any = options.augment or RandomAreaCrop()
         self.bad: list[str] = []
-        folders = None if _has_lists(root) else find_class_folders(root)
-        if folders:
-            parts = [[Sample(*pair) for pair in pairs] for pairs in (folders.train, folders.evaluation)]
-            self.labels, self.order = folders.labels, folders.order
-        else:
-            parts = [_parse_list(root, name) for name in (TRAIN_LIST, EVAL_LIST)]
-            self.order = f"numbers of {TRAIN_LIST} and {EVAL_LIST}"
-        self._train, self._eval = (self._usable(root, part) for part in parts)
+        self._train, self._eval = (self._usable(root, part) for part in listed)
         if len(self.bad) > options.max_bad:
             raise BadData(
                 f"{len(self.bad)} images listed in {str(root)!r} are missing or broken, first: {self.bad[0]}; "
                 f"allowed {options.max_bad}: mend the lists or pass --max-bad {len(self.bad)}"
             )
-        if not folders:
-            self.labels = _read_labels(root, 1 + max(s.label for s in (*self._train, *self._eval)))
-        self.sizes: Mapping[str, int] = {"num_classes": len(self.labels)}
 
     def _usable(self, root: Path, listed: list[Sample]) -> list[Sample]:
         samples = []
@@ -99,8 +94,12 @@ class ImageNetFolder:
     def eval_size(self) -> int:
         return len(self._eval)
 
+    def train_order(self, batch: int, epoch: int, seed: int, start: int) -> Iterator[list[int]]:
+        """The places of each training batch of an epoch."""
+        return shuffled(len(self._train), batch, epoch, seed, start)
+
     def train_batches(self, batch: int, epoch: int, seed: int, start: int = 0) -> Iterator[Tensors]:
-        for chosen in shuffled(len(self._train), batch, epoch, seed, start):
+        for chosen in self.train_order(batch, epoch, seed, start):
             pictures = []
             for i in chosen:
                 rng = np.random.default_rng([seed, epoch, i])
@@ -119,6 +118,27 @@ class ImageNetFolder:
         for start in range(0, len(samples), batch):
             part = samples[start : start + batch]
             yield _batch([self.preprocess(_decode(sample)) for sample in part], part)
+
+
+class ImageNetFolder(LabelledPictures):
+    """A data set in one of ImageNet's formats; see `Dataset` for the methods.
+
+    Attributes:
+        order: Where the numbers of the classes come from, for people.
+    """
+
+    def __init__(self, root: Path, preprocess: CropPreprocess, options: OpenOptions) -> None:
+        folders = None if _has_lists(root) else find_class_folders(root)
+        if folders:
+            train, evaluation = ([Sample(*pair) for pair in pairs] for pairs in (folders.train, folders.evaluation))
+            self.labels, self.order = folders.labels, folders.order
+        else:
+            train, evaluation = (_parse_list(root, name) for name in (TRAIN_LIST, EVAL_LIST))
+            self.order = f"numbers of {TRAIN_LIST} and {EVAL_LIST}"
+        super().__init__(root, (train, evaluation), preprocess, options)
+        if not folders:
+            self.labels = _read_labels(root, 1 + max(s.label for s in (*self._train, *self._eval)))
+        self.sizes = {"num_classes": len(self.labels)}
 
 
 def _batch(pictures: list[Array], samples: list[Sample]) -> Tensors:

@@ -73,10 +73,11 @@ def save_network(net: Any, out: Path, metadata: dict[str, str]) -> None:
 
 
 def network_size(net: Any, specs: Mapping[str, GraphSpec]) -> dict[str, int]:
-    """Trainable parameters, and multiply-accumulates of one sample."""
+    """Trainable parameters of what the graphs hold, and multiply-accumulates of one sample."""
     from compress.prune.macs import count_macs
 
-    parameters = sum(int(p.size) for p in net.parameters() if not p.stop_gradient)
+    held = {one.name: one for spec in specs.values() for one in spec.part(net).parameters()}
+    parameters = sum(int(one.size) for one in held.values() if not one.stop_gradient)
     macs = sum(count_macs(spec.part(net), random_inputs(spec.inputs, 1, 0)) for spec in specs.values())
     return {"parameters": parameters, "macs": macs}
 

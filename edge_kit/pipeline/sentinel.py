@@ -235,28 +235,33 @@ def _rounded(spec: GraphSpec, inputs: Tensors) -> dict[str, Array]:
 
 
 def _is_coded(spec: TensorSpec) -> bool:
-    """Whether it looks like (N, 3, H, W) pictures; a model of the user's own does not tell its layout."""
-    return len(spec.shape) == 4 and spec.shape[1] == 3 and spec.dtype == "float32"
+    """Whether it looks like pictures (N, 3, H, W) or clips (N, T, 3, H, W); a user's own does not tell its layout."""
+    return len(spec.shape) in (4, 5) and spec.shape[-3] == 3 and spec.dtype == "float32"
 
 
 def _encode(picture: Array) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """(N, 3, H, W) float32 -> codes (N, 3, H/k, W/k) and grid (2, 3), the lowest value and the step of a channel."""
-    k = -(-max(picture.shape[2:]) // LARGEST_SIDE)
-    n, channels, height, width = picture.shape
-    trimmed = picture[:, :, : height // k * k, : width // k * k]
-    small = trimmed.reshape(n, channels, height // k, k, width // k, k).mean(axis=(3, 5), dtype=np.float64)
-    low, high = small.min(axis=(0, 2, 3)), small.max(axis=(0, 2, 3))
+    """(..., 3, H, W) float32 -> codes (..., 3, H/k, W/k) and grid (3, 3).
+
+    The rows of the grid are the lowest value of each channel, its step, and height, width and k.
+    """
+    *lead, channels, height, width = picture.shape
+    k = -(-max(height, width) // LARGEST_SIDE)
+    trimmed = picture[..., : height // k * k, : width // k * k]
+    small = trimmed.reshape(*lead, channels, height // k, k, width // k, k).mean(axis=(-3, -1), dtype=np.float64)
+    others = tuple(axis for axis in range(small.ndim) if axis != len(lead))
+    low, high = small.min(axis=others), small.max(axis=others)
     grid = np.stack([low, np.maximum((high - low) / 255, 1e-12)]).astype(np.float32)
     steps = (small - grid[0][:, None, None]) / grid[1][:, None, None]
     codes = np.clip(np.rint(steps), 0, 255).astype(np.uint8)
-    padding = [(0, 0), (0, 0), (0, -(-height // k) - height // k), (0, -(-width // k) - width // k)]
+    padding = [(0, 0)] * (len(lead) + 1)
+    padding += [(0, -(-height // k) - height // k), (0, -(-width // k) - width // k)]
     return np.pad(codes, padding, mode="edge"), np.concatenate([grid, [[height, width, k]]]).astype(np.float32)
 
 
 def _decode(codes: NDArray[np.uint8], grid: NDArray[np.float32]) -> Array:
     height, width, k = (int(value) for value in grid[2])
     values = grid[0][:, None, None] + codes.astype(np.float32) * grid[1][:, None, None]
-    return np.ascontiguousarray(values.repeat(k, axis=2).repeat(k, axis=3)[:, :, :height, :width])
+    return np.ascontiguousarray(values.repeat(k, axis=-2).repeat(k, axis=-1)[..., :height, :width])
 
 
 def _stored(graph: str, spec: TensorSpec, calls: Array) -> dict[str, Array]:

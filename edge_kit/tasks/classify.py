@@ -1,4 +1,4 @@
-"""Image classification: softmax cross entropy, top-1 and top-5."""
+"""Classification of pictures and of clips: softmax cross entropy, top-1 and top-5."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ DISTRIBUTION_ATOL = 1e-3  # a float32 softmax over 1,000 classes sums to 1 withi
 
 
 class Classify:
-    """Graph `main`: `image` (N, 3, H, W) float32 -> `logits` (N, classes).
+    """Graph `main`: one input, `image` (N, 3, H, W) or `clip` (N, T, 3, H, W) float32 -> `logits` (N, classes).
 
     In training mode a network may give further logits, of auxiliary heads, behind the main ones.
     """
 
-    name = "classify"
+    def __init__(self, name: str = "classify", sample: str = "image") -> None:
+        self.name, self.sample = name, sample
 
     def loss(self, net: Any, batch: Any) -> Any:
         from paddle.nn import functional
 
         label = batch["label"]  # (N,) classes, or (N, classes) shares of them
-        logits = net(batch["image"])
+        logits = net(batch[self.sample])
         main, *auxiliary = logits if isinstance(logits, list | tuple) else [logits]
         loss = functional.cross_entropy(main, label, soft_label=label.ndim == 2)
         for side in auxiliary:
@@ -40,7 +41,7 @@ class Classify:
         return loss
 
     def feeds(self, graphs: Graphs, batch: Tensors) -> dict[str, Tensors]:
-        return {MAIN: {"image": batch["image"]}}
+        return {MAIN: {self.sample: batch[self.sample]}}
 
     def evaluate(self, graphs: Graphs, dataset: Dataset, progress: Progress) -> tuple[Metric, ...]:
         return _metrics(*self._tally(graphs, dataset, progress), dataset)
@@ -136,4 +137,5 @@ def rank(logits: Array, k: int) -> list[tuple[int, float]]:
     return [(int(place), float(shares[place])) for place in order]
 
 
-TASKS.add("classify", Classify())
+for _task in (Classify(), Classify("classify_clip", "clip")):
+    TASKS.add(_task.name, _task)

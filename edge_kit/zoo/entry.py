@@ -76,7 +76,8 @@ class ZooEntry:
         id: As given on the command line.
         task: Name of its task.
         data: Name of the on-disk format of its data sets.
-        parameters: Trainable, at `published_sizes`; batch norm's running statistics are not counted.
+        parameters: Trainable, of what the graphs hold, at `published_sizes`; batch norm's running statistics are not
+            counted, nor what a network has for its training alone.
         macs: Multiply-accumulates of one sample at the published input size.
         published_sizes: What `build` is given for the published network.
         build: The network, untrained: sizes by keyword -> Paddle layer.

@@ -52,8 +52,8 @@ class Pictures:
 
     name, published, labels, sizes = "set", False, (), {}
 
-    def __init__(self, side: int, count: int = 60) -> None:
-        self.images = np.random.default_rng(0).random((count, 3, side, side)).astype(np.float32)
+    def __init__(self, side: int, frames: tuple[int, ...], count: int = 60) -> None:
+        self.images = np.random.default_rng(0).random((count, *frames, 3, side, side)).astype(np.float32)
 
     def eval_size(self) -> int:
         return len(self.images)
@@ -65,14 +65,15 @@ class Pictures:
 
 def full(inputs: Tensors) -> Tensors:
     image = inputs["image"].astype(np.float64)
-    return {"logits": np.stack([(image * image).mean((1, 2, 3)), image.std((1, 2, 3))], 1).astype(np.float32)}
+    image = image.reshape(len(image), -1)
+    return {"logits": np.stack([(image * image).mean(1), image.std(1)], 1).astype(np.float32)}
 
 
-def packed(tmp_path: Path, side: int) -> tuple[Any, Path]:
-    specs = {MAIN: GraphSpec((TensorSpec("image", ("N", 3, side, side), layout="NCHW"),), ("logits",))}
+def packed(tmp_path: Path, side: int, frames: tuple[int, ...] = ()) -> tuple[Any, Path]:
+    specs = {MAIN: GraphSpec((TensorSpec("image", ("N", *frames, 3, side, side)),), ("logits",))}
     path = tmp_path / SENTINEL
     runs = {"fp32": {MAIN: full}, "int8": {MAIN: lambda given: {"logits": full(given)["logits"] + 1}}}
-    write_pack(path, TASKS.get("classify"), cast(Dataset, Pictures(side)), specs, runs)
+    write_pack(path, TASKS.get("classify"), cast(Dataset, Pictures(side, frames)), specs, runs)
 
     class Told:
         class manifest:  # noqa: N801
@@ -92,6 +93,14 @@ def test_what_is_read_gives_the_stored_answers_to_the_last_bit(side: int, tmp_pa
     assert (found.flips, found.error) == (0.0, 0.0)
     assert deviation(pack.outputs, pack.made).error > 0.1
     assert pack.calls >= 8 and path.stat().st_size < 1.6 * BUDGET
+
+
+def test_clips_are_kept_as_their_pictures_are(tmp_path: Path) -> None:
+    pack, path = packed(tmp_path, 150, frames=(4,))
+    assert pack.inputs[MAIN]["image"].shape == (8, 1, 4, 3, 150, 150)
+    found = deviation(pack.outputs, pack.run({MAIN: full}))
+    assert (found.flips, found.error) == (0.0, 0.0)
+    assert path.stat().st_size < 8 * 4 * 3 * 75 * 75 * 1.2, "a byte for each block of pixels"
 
 
 def test_the_same_work_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -19,8 +19,10 @@ from edge_kit.zoo import MODELS
 FEED_FORWARD = {
     "image_classification",
     "keypoint_detection",
+    "metric_learning",
     "object_detection",
     "semantic_segmentation",
+    "video_classification",
 }  # families whose networks Paddle can build from shapes alone
 
 
@@ -43,7 +45,9 @@ def counted(model: str, only_shapes: bool | None = None) -> Count:
     static = entry.family in FEED_FORWARD if only_shapes is None else only_shapes
     with static_program() if static else nullcontext():
         net = entry.build(**entry.published_sizes)
-        parameters = sum(prod(p.shape) for p in net.parameters() if not p.stop_gradient)
+        graphs = entry.graphs(entry.published.preprocess)
+        held = {one.name: one for spec in graphs.values() for one in spec.part(net).parameters()}
+        parameters = sum(prod(one.shape) for one in held.values() if not one.stop_gradient)
         macs, normalised = 0, [0]
 
         def add(layer: paddle.nn.Layer, inputs: object, output: paddle.Tensor) -> None:
@@ -52,7 +56,7 @@ def counted(model: str, only_shapes: bool | None = None) -> Count:
         for layer in net.sublayers():
             if isinstance(layer, _BatchNormBase):
                 layer.register_forward_post_hook(add)
-        for spec in entry.graphs(entry.published.preprocess).values():
+        for spec in graphs.values():
             shapes = {tensor.name: tensor.with_batch(1) for tensor in spec.inputs}
             macs += count_macs(spec.part(net), shapes if static else random_inputs(spec.inputs, 1, 0))
     return Count(parameters, macs, normalised[0])

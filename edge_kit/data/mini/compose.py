@@ -92,7 +92,7 @@ def ink_for(background: Image, contrast: float, rng: np.random.Generator) -> NDA
     return rng.uniform(low, high, 3).astype(np.float32)
 
 
-def _bend(digit: Coverage, level: Difficulty, rng: np.random.Generator) -> Coverage:
+def bend(digit: Coverage, level: Difficulty, rng: np.random.Generator) -> Coverage:
     """The digit at `CANVAS` pixels, distorted elastically and thickened or thinned; (CANVAS, CANVAS) in 0..1."""
     large = np.clip(cv2.resize(digit, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC), 0, 1)
     if level.wobble > 0:
@@ -105,27 +105,30 @@ def _bend(digit: Coverage, level: Difficulty, rng: np.random.Generator) -> Cover
     return thickened
 
 
+def turned(angle: float) -> NDArray[np.float64]:
+    """Turns by an angle in radians, clockwise on the screen; (2, 2)."""
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
 def _shape(level: Difficulty, rng: np.random.Generator) -> NDArray[np.float64]:
     """How a digit of side 1 is turned, leant and stretched; (2, 2)."""
-    angle = np.deg2rad(rng.uniform(-level.rotation_deg, level.rotation_deg))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = turned(float(np.deg2rad(rng.uniform(-level.rotation_deg, level.rotation_deg))))
     lean = np.array([[1.0, rng.uniform(-level.shear, level.shear)], [0.0, 1.0]])
     aspect = np.exp(rng.uniform(-level.stretch, level.stretch) / 2)
     shape: NDArray[np.float64] = turn @ lean @ np.diag([aspect, 1 / aspect])
     return shape
 
 
-def _stamp(
-    digit: Coverage,
-    side: int,
-    linear: NDArray[np.float64],
-    centre: NDArray[np.float64],
-    level: Difficulty,
-    rng: np.random.Generator,
-) -> Coverage:
-    """Ink coverage of the whole picture, (side, side) in 0..1; `linear` leads from the canvas to pixels."""
+def stamp(digit: Coverage, side: int, linear: NDArray[np.float64], centre: NDArray[np.float64]) -> Coverage:
+    """Ink coverage of the whole picture, (side, side) in 0..1.
+
+    Args:
+        digit: As `bend` gives it.
+        linear: (2, 2), the way from the canvas to pixels.
+        centre: Of the digit, across and down, in pixels.
+    """
     matrix = np.column_stack([linear, centre - linear @ np.full(2, (CANVAS - 1) / 2)])
-    mask = cv2.warpAffine(_bend(digit, level, rng), matrix, (side, side), flags=cv2.INTER_LINEAR)
+    mask = cv2.warpAffine(digit, matrix, (side, side), flags=cv2.INTER_LINEAR)
     clipped: Coverage = np.clip(mask, 0, 1)
     return clipped
 
@@ -136,14 +139,15 @@ def _place(digit: Coverage, side: int, level: Difficulty, rng: np.random.Generat
     linear = _shape(level, rng) * size / CANVAS
     free = (side - size) / 2
     centre = side / 2 + rng.uniform(-free, free, 2)
-    return _stamp(digit, side, linear, centre, level, rng)
+    return stamp(bend(digit, level, rng), side, linear, centre)
 
 
 def place_at(
     digit: Coverage, side: int, size: float, centre: tuple[float, float], level: Difficulty, rng: np.random.Generator
 ) -> Coverage:
     """A digit of that size around that place (x, y), in pixels, as ink coverage, (side, side) in 0..1."""
-    return _stamp(digit, side, _shape(level, rng) * size / CANVAS, np.array(centre), level, rng)
+    linear = _shape(level, rng) * size / CANVAS
+    return stamp(bend(digit, level, rng), side, linear, np.array(centre))
 
 
 def compose_line(

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge_kit.core.images import Image
 from edge_kit.core.progress import Progress
 from edge_kit.data.dataset import MiniSettings
 from edge_kit.data.mini.compose import EVALUATION, TRAINING, compose
@@ -40,7 +41,12 @@ def _write_sample(folder: Path, split: str, index: int, settings: MiniSettings) 
     level = EVALUATION if split == "val" else TRAINING
     picture = compose(digits, chosen, split, settings.side, level, rng)
     name = f"{split}/{index:06d}.jpeg"
+    write_jpeg(folder / name, picture)
+    return f"{name} {digits.labels[chosen]}\n"
+
+
+def write_jpeg(path: Path, picture: Image) -> None:
+    """Write a picture, (H, W, 3) uint8 BGR."""
     # Not cv2.imwrite: on a full disk it returns False and says nothing.
     encoded = cv2.imencode(".jpeg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    (folder / name).write_bytes(encoded.tobytes())
-    return f"{name} {digits.labels[chosen]}\n"
+    path.write_bytes(encoded.tobytes())

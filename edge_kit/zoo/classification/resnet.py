@@ -24,7 +24,11 @@ EXPANSION = 4
 
 
 class Residual(nn.Layer):
-    """Two 3x3 convolutions, or 1x1, 3x3, 1x1 of four times the width; added to the input or its projection."""
+    """Two 3x3 convolutions, or 1x1, 3x3, 1x1 of four times the width; added to the input or its projection.
+
+    Attributes:
+        before: What the convolutions see of the input, and the shortcut does not; all of it where nobody changed that.
+    """
 
     def __init__(self, channels: int, width: int, stride: int, bottleneck: bool, projected: bool, pooled: bool) -> None:
         super().__init__()
@@ -43,23 +47,28 @@ class Residual(nn.Layer):
             step = 1 if pooled else stride
             self.short = LegendaryConvNorm(channels, filters, 1, step, activation=None, pooled=pooled)
         self.relu = nn.ReLU()
+        self.before: nn.Layer = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         short = self.short(x) if self._projected else x
+        x = self.before(x)
         for name in self._convs:
             x = getattr(self, name)(x)
         return self.relu(x + short)
 
 
-class ResNet(nn.Layer):
-    """Image (N, 3, H, W) -> logits (N, classes).
+class ResNetFeatures(nn.Layer):
+    """Image (N, 3, H, W) -> means of the last maps (N, `width`), with nothing behind them.
 
     Args:
         units: Of each of the four stages.
         deep: Stem of three convolutions and pooled shortcuts: the vd variants.
+
+    Attributes:
+        width: Channels of the last maps.
     """
 
-    def __init__(self, units: tuple[int, ...], num_classes: int, bottleneck: bool = True, deep: bool = False) -> None:
+    def __init__(self, units: tuple[int, ...], bottleneck: bool = True, deep: bool = False) -> None:
         super().__init__()
         channels, stem = 3, []
         for filters, kernel, stride in DEEP_STEM if deep else STEM:
@@ -76,11 +85,21 @@ class ResNet(nn.Layer):
                 channels = width * EXPANSION if bottleneck else width
         self.blocks = nn.Sequential(*blocks)
         self.avg_pool = nn.AdaptiveAvgPool2D(1)
-        self.fc = uniform_linear(channels, num_classes)
+        self.width = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks(self.max_pool(self.stem(x)))
-        return self.fc(flatten(self.avg_pool(x), 1))
+        return flatten(self.avg_pool(self.blocks(self.max_pool(self.stem(x)))), 1)
+
+
+class ResNet(ResNetFeatures):
+    """Image (N, 3, H, W) -> logits (N, classes)."""
+
+    def __init__(self, units: tuple[int, ...], num_classes: int, bottleneck: bool = True, deep: bool = False) -> None:
+        super().__init__(units, bottleneck, deep)
+        self.fc = uniform_linear(self.width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(super().forward(x))
 
 
 UNITS = {

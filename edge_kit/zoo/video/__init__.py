@@ -1,0 +1,1 @@
+"""Video: networks whose sample is a clip."""
