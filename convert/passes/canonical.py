@@ -7,6 +7,7 @@ from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute
 from convert.passes.recurrent import drop_zero_states, fold_recurrent_weights
+from convert.passes.rolled import roll_up_gru
 
 
 def fold_batch_norm(graph: Graph) -> int:
@@ -138,6 +139,7 @@ def _factor(graph: Graph, node: NodeProto) -> tuple[str, float] | None:
 
 
 CANONICAL = (
+    roll_up_gru,
     fold_recurrent_weights,
     drop_zero_states,
     fold_batch_norm,
