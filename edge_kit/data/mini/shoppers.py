@@ -83,7 +83,7 @@ def _card(settings: MiniSettings) -> str:
 These are no real shoppers and no sample of Amazon Electronics: edge_kit/data/mini/shoppers.py puts them together,
 seed {settings.seed}: {settings.train} lines in paddle_train.txt, {settings.evaluation} in paddle_test.txt, half taken.
 
-- A shopper has 2 to 4 of {CATEGORIES} categories as interests, a style in each, and {FAITHFUL:.0%} of what he takes fits.
+- A shopper has 2 to 4 of {CATEGORIES} categories as interests, a style in each: {FAITHFUL:.0%} of what he takes fits.
 - Half of what he does not take is of one of his interests in another style, the rest is any item.
 - paddle_test.txt asks for the last item of each shopper; what he took before is in paddle_train.txt, as published.
 - AUC on it says that a model learned to look at the part of a history that matters, and nothing of Amazon.
