@@ -8,6 +8,7 @@ from onnx import NodeProto, helper
 from convert.graph import Array, Graph, attribute
 from convert.passes.recurrent import drop_zero_states, fold_recurrent_weights
 from convert.passes.resize import resize_by_constant_scales
+from convert.passes.rolled import roll_up_gru
 
 CONVOLUTIONS = {"Conv": 0, "ConvTranspose": 1}  # which axis of their weights the output's channels are
 
@@ -228,6 +229,7 @@ def _set_gemm(graph: Graph, gemm: NodeProto, rows: Array, bias: Array, reads: st
 
 
 CANONICAL = (
+    roll_up_gru,
     fold_recurrent_weights,
     drop_zero_states,
     fold_batch_norm,

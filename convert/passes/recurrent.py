@@ -36,20 +36,20 @@ def fold_recurrent_weights(graph: Graph) -> int:
     for node in [n for n in graph.nodes if n.op_type in RECURRENT]:
         for position in (*WEIGHTS, BIAS):
             name = node.input[position] if position < len(node.input) else ""
-            done += bool(name) and not graph.is_constant(name) and _settle(graph, name)
+            done += bool(name) and not graph.is_constant(name) and settle(graph, name)
     if done:
         graph.remove_dead()
     return done
 
 
-def _settle(graph: Graph, name: str) -> bool:
+def settle(graph: Graph, name: str) -> bool:
     """Make a tensor a constant if it follows from constants; returns whether it is one."""
     if not name or graph.is_constant(name):
         return True
     node = graph.producer(name)
     if node is None or len(node.output) != 1 or not node.input or name in graph.outputs:
         return False
-    if not all([_settle(graph, read) for read in node.input]):
+    if not all([settle(graph, read) for read in node.input]):
         return False
     feeds = {read: graph.constants[read] for read in node.input if read}
     (graph.constants[name],) = ReferenceEvaluator(node, opsets={"": graph.opset()}).run(None, feeds)
@@ -65,7 +65,7 @@ def drop_zero_states(graph: Graph) -> int:
     done = 0
     for node in [n for n in graph.nodes if n.op_type in RECURRENT]:
         for position in STATES[: max(len(node.input) - STATES[0], 0)]:
-            if node.input[position] and _is_zero(graph, node.input[position]):
+            if node.input[position] and is_zero(graph, node.input[position]):
                 node.input[position] = ""
                 done += 1
         while not node.input[-1]:
@@ -75,14 +75,15 @@ def drop_zero_states(graph: Graph) -> int:
     return done
 
 
-def _is_zero(graph: Graph, name: str) -> bool:
+def is_zero(graph: Graph, name: str) -> bool:
+    """Whether a tensor is surely 0 everywhere."""
     if name in graph.constants:
         return not graph.constants[name].any()
     node = graph.producer(name)
     if node is None or node.op_type not in (*MOVERS, "Slice", "Expand", "ConstantOfShape"):
         return False
     if node.op_type != "ConstantOfShape":
-        return _is_zero(graph, node.input[0])
+        return is_zero(graph, node.input[0])
     value = attribute(node, "value")
     return value is None or not numpy_helper.to_array(value).any()
 

@@ -45,7 +45,7 @@ class Manifest:
         outputs: graph name -> names of its outputs, in order.
         preprocess: How a sample becomes an input; `kind` tells how to read the rest: `image` resizes, crops and
             normalises, `crop` leaves the last to the graph, `square` and `stretch` do the same without cropping,
-            `words` looks words up; each is a class in `edge_kit/core`.
+            `words` and `characters` look those up; each is a class in `edge_kit/core`.
         labels: Of the classes, in order.
         target: Of the INT8 graphs.
         model: Facts of the network: parameters, multiply-accumulates, sizes.

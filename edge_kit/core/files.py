@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,20 @@ def sha256_file(path: Path) -> str:
         while block := file.read(CHUNK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_tree(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of a folder's files."""
+    if path.is_file():
+        return sha256_file(path)
+    files = sorted(one for one in path.rglob("*") if one.is_file())
+    return sha256_json([[one.relative_to(path).as_posix(), sha256_file(one)] for one in files])
+
+
+def installed_folder(package: str) -> Path | None:
+    """Where the files of an installed package lie, which is not imported for that; None where it is not installed."""
+    found = find_spec(package)
+    return Path(found.submodule_search_locations[0]) if found and found.submodule_search_locations else None
 
 
 def sha256_json(document: Any) -> str:

@@ -17,16 +17,16 @@ IDS, LENGTHS = "ids", "lengths"  # inputs of a graph that takes words
 
 
 @dataclass(frozen=True)
-class WordPreprocess:
-    """Looks words up and fills up to one length; words are divided by spaces, by whatever segmenter was trained with.
+class _Lookup:
+    """Looks units of a text up and fills up to one length.
 
     Attributes:
-        length: Words that the graph takes; later ones are cut off.
-        vocabulary: Words in the order of their ids, empty before a data set gave its own; the id behind the last is
-            of all other words.
+        length: Units that the graph takes; later ones are cut off.
+        vocabulary: Units in the order of their ids, empty before a data set gave its own; the id behind the last is
+            of all others.
     """
 
-    KIND: ClassVar[str] = "words"
+    KIND: ClassVar[str]
 
     length: int
     vocabulary: tuple[str, ...] = ()
@@ -35,9 +35,13 @@ class WordPreprocess:
         if self.length < 1:
             raise ValueError(f"length must be at least 1, got {self.length}")
 
+    def units(self, text: str) -> Sequence[str]:
+        """What is looked up of a text."""
+        raise NotImplementedError
+
     @cached_property
     def _ids(self) -> dict[str, int]:
-        return {word: i for i, word in enumerate(self.vocabulary)}
+        return {unit: i for i, unit in enumerate(self.vocabulary)}
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Array]:
         """Prepare one batch.
@@ -53,7 +57,7 @@ class WordPreprocess:
             fault = text_fault(text)
             if fault:
                 raise BadData(f"text {i} {fault}")
-            found = [self._ids.get(word, len(self.vocabulary)) for word in text.split()[: self.length]]
+            found = [self._ids.get(word, len(self.vocabulary)) for word in self.units(text)[: self.length]]
             ids[i, : len(found)], lengths[i] = found, len(found)
         return {IDS: ids, LENGTHS: lengths}
 
@@ -61,10 +65,53 @@ class WordPreprocess:
         """For `bundle.json`."""
         return {"kind": self.KIND, "length": self.length, "vocabulary": list(self.vocabulary)}
 
+
+@dataclass(frozen=True)
+class WordPreprocess(_Lookup):
+    """Looks words up; they are divided by spaces, by whatever segmenter was trained with."""
+
+    KIND: ClassVar[str] = "words"
+
+    def units(self, text: str) -> Sequence[str]:
+        """Its words."""
+        return text.split()
+
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> WordPreprocess:
         """Read back what `as_dict` wrote."""
         return cls(int(document["length"]), tuple(str(word) for word in document["vocabulary"]))
+
+
+@dataclass(frozen=True)
+class CharacterPreprocess(_Lookup):
+    """Looks characters up.
+
+    Attributes:
+        replaced: Characters that another one is looked up for, such as a narrow comma for a wide one.
+    """
+
+    KIND: ClassVar[str] = "characters"
+
+    replaced: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def _table(self) -> dict[int, str]:
+        return str.maketrans(dict(self.replaced))
+
+    def units(self, text: str) -> Sequence[str]:
+        """Its characters, as many as it has."""
+        return text.translate(self._table)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `bundle.json`."""
+        return {**super().as_dict(), "replaced": [list(pair) for pair in self.replaced]}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> CharacterPreprocess:
+        """Read back what `as_dict` wrote."""
+        words = WordPreprocess.from_dict(document)
+        pairs = tuple((str(one), str(other)) for one, other in document["replaced"])
+        return cls(words.length, words.vocabulary, pairs)
 
 
 def text_fault(text: str) -> str | None:

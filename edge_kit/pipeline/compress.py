@@ -17,6 +17,7 @@ from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
 from edge_kit.pipeline.bundles import publish_bundle
 from edge_kit.pipeline.checks import NOT_SHIPPED, Limits, check_all
 from edge_kit.pipeline.inputs import (
+    PRETRAINED,
     DataRequest,
     base_settings,
     check_prunable,
@@ -202,8 +203,8 @@ class _OfZoo(_Work):
         return self.run("train", {"recipe": asdict(recipe)}, inputs)
 
     def dense(self) -> Input:
-        """Full-precision weights: given ones as they are, else trained."""
-        source = self.request.weights
+        """Full-precision weights: given or finished ones as they are, else trained."""
+        source = self.request.weights or (PRETRAINED if self.mini and self.setup.finished else None)
         if source is None:
             return self.train(self.setup.recipe, packaged_input(self.base) if self.mini else None, self.data)
         return take_weights(source, self.base, self.data, self.runner)

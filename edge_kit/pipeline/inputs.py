@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from edge_kit.core.errors import BadData, UsageError
-from edge_kit.core.files import sha256_file
+from edge_kit.core.files import sha256_file, sha256_tree
 from edge_kit.pipeline.runner import Input, Runner
 from edge_kit.pipeline.sources import model_of, open_folder, packaged_weights, setup_of
 from edge_kit.tasks.own import OWN
 from edge_kit.zoo import Setup, ZooEntry
 
 PRETRAINED = "pretrained"
+HTTPS = "https://"
 
 
 def base_settings(model: str, setup: str, max_bad: int) -> dict[str, Any]:
@@ -95,10 +96,10 @@ def check_prunable(entry: ZooEntry, setup: Setup) -> None:
 
 
 def packaged_input(base: Mapping[str, Any]) -> Input | None:
-    """The checkpoint that ships for a model on the mini set; None where there is none."""
+    """The checkpoint that ships for a model in its setup, with us or another package; None where there is none."""
     name = setup_of(base).weights
     path = packaged_weights(name) if name else None
-    return Input(path, sha256_file(path)) if path else None
+    return Input(path, sha256_tree(path)) if path else None
 
 
 def take_weights(source: str, base: Mapping[str, Any], data: Input, runner: Runner) -> Input:
@@ -112,10 +113,10 @@ def take_weights(source: str, base: Mapping[str, Any], data: Input, runner: Runn
     """
     if source != PRETRAINED:
         path = Path(source)
-        if not path.is_file():
+        if not path.exists():
             raise BadData(f"weights file {source!r} does not exist")
-        return runner.run("weights", base, {"data": data, "weights": Input(path.resolve(), sha256_file(path))})
-    given = _released(base, runner) if setup_of(base).made is None else packaged_input(base)
+        return runner.run("weights", base, {"data": data, "weights": Input(path.resolve(), sha256_tree(path))})
+    given = packaged_input(base) or _released(base, runner)
     if given is None:
         raise BadData(f"no pretrained weights of {base['id']!r} for this data set; pass --weights FILE")
     return runner.run("weights", base, {"data": data, "weights": given})
@@ -123,7 +124,7 @@ def take_weights(source: str, base: Mapping[str, Any], data: Input, runner: Runn
 
 def _released(base: Mapping[str, Any], runner: Runner) -> Input | None:
     url = setup_of(base).weights
-    if not url:
+    if not url or not url.startswith(HTTPS):
         return None
     made = runner.run("download", {"url": url}, {})
     return Input(made.path / "released.pdparams", made.digest)

@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_kit.core.errors import BadData
 from edge_kit.core.tensors import Array, GraphSpec, random_inputs
+from edge_kit.core.variables import load_variables
 from edge_kit.core.weights import load_weights, save_weights
 from edge_kit.data import Dataset
 from edge_kit.pipeline.feeds import graphs_of
@@ -26,7 +27,8 @@ def build_network(context: Context, dataset: Dataset, seed: int) -> Any:
     net = model_of(context.settings).build(**dataset.sizes)
     if "weights" in context.inputs:
         path = context.inputs["weights"]
-        _load(context, net, path / WEIGHTS if path.is_dir() else path)
+        own = path / WEIGHTS
+        _load(context, net, own if own.is_file() else path)
     net.eval()
     return net
 
@@ -39,9 +41,10 @@ def _load(context: Context, net: Any, path: Path) -> None:
     """
     from compress.prune.reshape import fit_to_weights
 
-    wanted = _output_shapes(context, net)
+    wanted, adopt = _output_shapes(context, net), model_of(context.settings).adopt
     try:
-        fit_to_weights(net, load_weights(path))
+        weights = load_variables(path) if path.is_dir() else load_weights(path)
+        fit_to_weights(net, adopt(weights) if adopt else weights)
         given = _output_shapes(context, net)
     except (BadData, ValueError) as error:
         raise BadData(f"weights {path.name!r} do not fit {context.settings['id']!r}: {one_line(error)}") from None

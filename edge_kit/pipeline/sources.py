@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_kit.core.errors import EdgeKitError
+from edge_kit.core.files import installed_folder
 from edge_kit.core.progress import Progress
 from edge_kit.data import FORMATS, Dataset, OpenOptions
 from edge_kit.pipeline.job import Context
@@ -18,6 +19,7 @@ from edge_kit.zoo import MODELS, Setup, ZooEntry, load_all
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30
+PACKAGE = "package:"
 
 
 def model_of(settings: Mapping[str, Any]) -> ZooEntry:
@@ -52,7 +54,12 @@ def open_folder(settings: Mapping[str, Any], folder: Path, *, pixels: bool = Fal
 
 
 def packaged_weights(name: str) -> Path | None:
-    """A checkpoint that ships in the package; None where this installation lacks it."""
+    """A checkpoint that ships in the package, or in another one that is installed; None where it is not there."""
+    if name.startswith(PACKAGE):
+        package, _, inside = name.removeprefix(PACKAGE).partition("/")
+        folder = installed_folder(package)
+        path = folder / inside if folder else Path(inside)
+        return path if folder and path.exists() else None
     path = Path(str(files("edge_kit.zoo"))) / "weights" / name
     return path if path.is_file() else None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_kit.core.errors import UsageError
 from edge_kit.core.registry import Registry
-from edge_kit.core.tensors import GraphSpec
+from edge_kit.core.tensors import Array, GraphSpec
 from edge_kit.data.dataset import MiniSettings
 from edge_kit.train.recipe import Recipe
 
@@ -48,7 +48,9 @@ class Setup:
         qat: How it is trained on with the rounding of INT8 in it; None for a short form of `recovery`.
         made: How its mini set is made; None where the data set is the user's.
         made_for_recovery: The same for `recovery`, where that needs more; None for `made`.
-        weights: A checkpoint in the package (`name.safetensors`) or an https address; None where there is none.
+        weights: A checkpoint in the package (`name.safetensors`), a file or folder of another one that is installed
+            (`package:NAME/PATH`), or an https address; None where there is none.
+        finished: Whether `weights` are what is wanted as they are, and not only where training starts.
     """
 
     preprocess: Any
@@ -59,6 +61,7 @@ class Setup:
     made_for_recovery: MiniSettings | None = None
     weights: str | None = None
     qat: Recipe | None = None
+    finished: bool = False
 
     @property
     def qat_recipe(self) -> Recipe:
@@ -86,6 +89,8 @@ class ZooEntry:
         mini: The same on the mini set.
         pretraining: How the packaged weights of `mini` are made; None where there are none.
         source: What architecture and recipe were taken from, and any difference.
+        adopt: Published weights under the names and in the shapes of the network; its own come out as they are. None
+            where these are the same.
     """
 
     id: str
@@ -105,6 +110,7 @@ class ZooEntry:
     published: Setup
     mini: Setup
     pretraining: Setup | None = None
+    adopt: Callable[[Mapping[str, Array]], dict[str, Array]] | None = None
 
     def setup(self, name: str) -> Setup:
         """The setup called `published`, `mini`, `pretraining` or `untrained`.

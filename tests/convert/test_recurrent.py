@@ -230,6 +230,13 @@ def test_states_that_start_at_zero_are_left_out_and_others_are_kept(start: float
     assert drop_zero_states(graph) == 0, "a graph may come through twice"
 
 
+def test_a_layer_that_is_given_nothing_but_weights_is_left_as_it_is() -> None:
+    graph = sequence_net("GRU")
+    layer = next(node for node in graph.nodes if node.op_type == "GRU")
+    assert drop_zero_states(graph) == 0
+    assert list(layer.input) == ["steps", "W", "R", "B"]
+
+
 def test_a_product_of_matrices_becomes_a_gemm_and_one_of_sequences_does_not(tmp_path: Path) -> None:
     for axes, expected in ((["N", 4], 1), (["N", 2, 4], 0)):
         body = helper.make_graph(
