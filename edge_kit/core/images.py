@@ -76,6 +76,10 @@ class CropPreprocess:
         """What is left to do once a picture has the network's size: nothing, the graph takes its pixels."""
         return np.ascontiguousarray(image)
 
+    def picture(self, sample: Array) -> Image:
+        """What `finish` was given, from what it gave; (H, W, 3) uint8, BGR."""
+        return np.ascontiguousarray(sample, np.uint8)
+
 
 @dataclass(frozen=True, slots=True)
 class ImagePreprocess(CropPreprocess):
@@ -115,6 +119,12 @@ class ImagePreprocess(CropPreprocess):
         mean, std = self.in_pixels()
         rgb = (image[..., ::-1].astype(np.float32) - mean) / std
         return np.ascontiguousarray(rgb.transpose(2, 0, 1))
+
+    def picture(self, sample: Array) -> Image:
+        """(3, H, W) float32 as `normalise` gives it -> (H, W, 3) uint8, BGR."""
+        mean, std = self.in_pixels()
+        rgb = sample.transpose(1, 2, 0) * std + mean
+        return np.ascontiguousarray(np.clip(np.rint(rgb), 0, 255).astype(np.uint8)[..., ::-1])
 
     def in_pixels(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and deviation of the channels in RGB order, in 0..255, as `normalise` takes them; (3,) each."""
