@@ -36,8 +36,8 @@ def observe_runtime(context: Context, dataset: Dataset) -> dict[str, Any]:
     """Score and time every precision of a bundle on one runtime, those that it can run.
 
     Returns:
-        JSON: `precisions` with metrics, latency and every single time, each or the `reason` why it cannot run; how often
-        INT8 gives the answer of FP32; and what disturbed the timing.
+        JSON: `precisions` with metrics, latency and every single time, each or the `reason` why it cannot run; how
+        often INT8 gives the answer of FP32; and what disturbed the timing.
     """
     told = context.settings
     bundle = Bundle(context.inputs["bundle"])
