@@ -51,8 +51,8 @@ def shown(tab: Tab) -> list[str]:
 
 
 def press(tab: Tab, key: str, code: int) -> None:
-    for kind in ("rawKeyDown", "keyUp"):
-        tab.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+    for kind in ("keyDown", "keyUp"):
+        tab.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, text=chr(code))
 
 
 def test_it_asks_for_nothing_and_says_nothing_on_the_console(tab: Tab, place: Path) -> None:
