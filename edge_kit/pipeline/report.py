@@ -154,7 +154,7 @@ class _Model:
 
     def _identity(self) -> Document:
         manifest = self._bundle.manifest
-        family = MODELS.get(manifest.id).family if manifest.id in MODELS else "own"
+        family = MODELS.get(manifest.id).family if manifest.id in MODELS else manifest.task
         return {"id": manifest.id, "title": manifest.title, "task": manifest.task, "family": family}
 
     def _row(self, version: str, runtime: str, machine: Document, origin: str) -> Document:
@@ -228,9 +228,9 @@ class _Model:
         told = self._receipt["request"]
         known = {one.name for one in fields(CompressRequest)}
         asked = {name: value for name, value in told.items() if name in known}
-        request = CompressRequest(**{**asked, "data": None if told["data"] == "mini" else Path(told["data"])})
-        here = self._runner.workspace.bundles_dir / bundle_name(request)
         try:
+            request = CompressRequest(**{**asked, "data": None if told["data"] == "mini" else Path(told["data"])})
+            here = self._runner.workspace.bundles_dir / bundle_name(request)
             if not here.exists() or Bundle(here).digest != self._bundle.digest:
                 raise EdgeKitError("the bundle was not made in this workspace")
             return sensitivity(request, _Reusing(self._runner.workspace, self._runner.reporter, self._runner.log))
