@@ -147,7 +147,7 @@ class _Model:
             **{name: receipt[name] for name in ("checks", "reference", "machine", "versions", "notes")},
             "source": receipt["source"],
             "licence": receipt["licence"],
-            "quantize": receipt["request"],
+            "request": receipt["request"],
             "calibration": receipt["quantization"].get("calibration"),
         }
         return document, rows

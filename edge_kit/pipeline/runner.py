@@ -64,8 +64,14 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "measure": ((*ENGINES, "numpy"), ("runtimes", "edge_kit.tasks")),
     "bundle": (("onnxruntime", "numpy"), ("edge_kit.core", "edge_kit.tasks")),
-    "observe": ((*ENGINES, *IMAGES, "numpy"), ("runtimes", "edge_kit.tasks", "edge_kit.data")),
-    "show": (("onnx", "onnxruntime", *IMAGES, "numpy"), ("runtimes", "convert", "edge_kit.tasks", "edge_kit.data")),
+    "observe": (
+        (*ENGINES, *IMAGES, "numpy"),
+        ("runtimes", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline"),
+    ),
+    "show": (
+        ("onnx", *ENGINES, *IMAGES, "numpy"),
+        ("runtimes", "convert", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline"),
+    ),
 }
 
 

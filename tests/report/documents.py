@@ -90,7 +90,7 @@ def model(name: str) -> dict[str, Any]:
         "notes": [HOSTILE],
         "source": "a test",
         "licence": "none",
-        "quantize": {"data": "mini", "quantize": "ptq", "algorithm": "hist"},
+        "request": {"data": "mini", "quantize": "ptq", "algorithm": "hist"},
         "calibration": {"samples": 200, "sha256": "00"},
     }  # fmt: skip
 
