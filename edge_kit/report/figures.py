@@ -20,7 +20,7 @@ VERSIONS = ("fp32", "int8", "pruned")
 LARGEST, SMALLEST = 44, 9  # diameter of a point, in pixels
 WIDE = 20.0  # of the slowest over the fastest from which on an axis is logarithmic
 SHOWN_LAYERS, SHOWN_KINDS, SHOWN_CLASSES = 25, 12, 30
-BINS, TAIL = 40, 99.5  # of a histogram, and the percentile where it ends
+BINS, TAIL = 40, 99  # of a histogram, and the percentile where it ends
 BAR_PIXELS, FRAME_PIXELS = 24, 90
 
 Figure = dict[str, Any]
@@ -149,7 +149,7 @@ def bars(names: Sequence[str], values: Sequence[float], unit: str, *, log: bool 
 
 
 def histogram(found: Sequence[Mapping[str, Any]]) -> Figure:
-    """Times of single calls of every version on one runtime, as shares of its calls; the slowest 0.5 % left out.
+    """Times of single calls of every version on one runtime, as shares of its calls; the slowest 1 % left out.
 
     Args:
         found: Each with `version` and `times_ms`.
