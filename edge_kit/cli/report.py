@@ -28,6 +28,10 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """Write one page of bundles: metric against latency against size, and of each where its time and its errors lie."""
+    from edge_kit.report.written import check_places, write_all
+
+    places = [place for place in (out, markdown, csv) if place is not None]
+    check_places(places)
     from edge_kit.core.workspace import Workspace
     from edge_kit.pipeline.bench import runtimes_of
     from edge_kit.pipeline.bundles import find_bundles
@@ -35,10 +39,7 @@ def report(
     from edge_kit.report.html import as_html, check_page
     from edge_kit.report.progress import ConsoleReporter
     from edge_kit.report.rows import as_csv, as_markdown
-    from edge_kit.report.written import check_places, write_all
 
-    places = [place for place in (out, markdown, csv) if place is not None]
-    check_places(places)
     check_page()
     request = ReportRequest(runtimes_of(runtime) if runtime else (), data, threads)
     with ConsoleReporter() as reporter:
