@@ -87,6 +87,7 @@ def test_the_wheel_holds_our_five_packages_and_the_packaged_weights(tmp_path: Pa
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
     assert "edge_kit/zoo/weights/mobilenetv2.safetensors" in names
     assert {f"edge_kit/camera/web/page.{kind}" for kind in ("html", "css", "js")} <= set(names)
+    assert {f"edge_kit/report/page/report.{kind}" for kind in ("html", "css", "js")} <= set(names)
 
 
 def test_the_ground_floor_and_runtimes_import_with_numpy_alone() -> None:

@@ -21,6 +21,7 @@ from edge_kit.cli.eval import evaluate
 from edge_kit.cli.explain import explain
 from edge_kit.cli.matrix import matrix
 from edge_kit.cli.options import INTERRUPTED
+from edge_kit.cli.report import report
 from edge_kit.cli.reproduce import reproduce
 from edge_kit.cli.sensitivity import sensitivity
 from edge_kit.cli.train import train
@@ -71,7 +72,7 @@ def _stop(text: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-for _command in (compress, sensitivity, train, bench, explain, verify, reproduce, zoo, demo, doctor):
+for _command in (compress, sensitivity, train, bench, explain, verify, report, reproduce, zoo, demo, doctor):
     app.command(_command.__name__)(_guarded(_command))
 app.command("eval")(_guarded(evaluate))  # whose own name is Python's
 app.command("matrix")(_guarded(matrix))

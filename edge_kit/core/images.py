@@ -51,6 +51,10 @@ class PicturePreprocess(ABC):
         """What is left to do once a picture has the network's size: nothing, the graph takes its pixels."""
         return np.ascontiguousarray(image)
 
+    def picture(self, sample: Array) -> Image:
+        """What `finish` was given, from what it gave; (H, W, 3) uint8, BGR."""
+        return np.ascontiguousarray(sample, np.uint8)
+
     def __call__(self, image: Image) -> Array:
         """Prepare one picture.
 
@@ -91,6 +95,13 @@ class NormalisedPreprocess(PicturePreprocess):
         bgr = (image.astype(np.float32) - mean) / std
         ordered = bgr if self.channel_order == "BGR" else bgr[..., ::-1]
         return np.ascontiguousarray(ordered.transpose(2, 0, 1))
+
+    def picture(self, sample: Array) -> Image:
+        """(3, H, W) float32 as `normalise` gives it -> (H, W, 3) uint8, BGR."""
+        mean, std = (one[::-1] for one in self.in_pixels())
+        ordered = sample.transpose(1, 2, 0)
+        bgr = (ordered if self.channel_order == "BGR" else ordered[..., ::-1]) * std + mean
+        return np.clip(np.rint(bgr), 0, 255).astype(np.uint8)
 
     def in_pixels(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and deviation of the channels in RGB order, in 0..255, as `normalise` takes them; (3,) each."""

@@ -61,6 +61,10 @@ class _Lookup:
             ids[i, : len(found)], lengths[i] = found, len(found)
         return {IDS: ids, LENGTHS: lengths}
 
+    def text(self, ids: Array, length: int) -> str:
+        """The words that a graph was given, one it does not know as `?`; what was cut off stays so."""
+        return " ".join(self.vocabulary[i] if i < len(self.vocabulary) else "?" for i in ids[:length])
+
     def as_dict(self) -> dict[str, Any]:
         """For `bundle.json`."""
         return {"kind": self.KIND, "length": self.length, "vocabulary": list(self.vocabulary)}

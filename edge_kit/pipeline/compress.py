@@ -267,7 +267,7 @@ def compress(request: CompressRequest, runner: Runner) -> CompressReport:
     if work.form:
         facts["camera"] = {name: read_json(one.path / "report.json")["parity"] for name, one in floats.items()}
     checks = check_all(facts, subject, request.prune, request.limits)
-    receipt = make_receipt(subject, request, facts, checks, machine)
+    receipt = make_receipt(subject, request, facts, checks, machine, runner.records)
     if OWN in work.base:
         receipt[OWN] = work.base[OWN]
     content = {"target": work.target, "receipt": receipt, **work.form}

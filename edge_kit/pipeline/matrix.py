@@ -11,11 +11,11 @@ from typing import Any
 from edge_kit.core.bundle import FULL, SMALL
 from edge_kit.core.errors import EdgeKitError, UsageError
 from edge_kit.core.files import read_json
-from edge_kit.core.records import Metric, StageRecord
+from edge_kit.core.records import Metric
 from edge_kit.pipeline.checks import Limits, published_checks
 from edge_kit.pipeline.inputs import PRETRAINED, DataRequest, base_settings, model_data, take_weights
 from edge_kit.pipeline.parity import REFERENCE, ParityRow, check_row
-from edge_kit.pipeline.runner import Input, Line, Reporter, Runner, installed_versions
+from edge_kit.pipeline.runner import Input, Line, Of, Reporter, Runner, installed_versions
 from edge_kit.pipeline.subject import subject_of
 from edge_kit.zoo import MODELS, ZooEntry, load_all
 from edge_kit.zoo.entry import UNTRAINED
@@ -62,7 +62,7 @@ def run_matrix(request: MatrixRequest, runner: Runner, reporter: Reporter) -> di
     engines = {name: get_runtime(name).version() for name in dict.fromkeys((REFERENCE, *request.runtimes))}
     rows = []
     for entry in sorted(entries, key=lambda entry: (entry.family, entry.id)):
-        own = replace(runner, reporter=_Of(entry.id, reporter), records=[])
+        own = replace(runner, reporter=Of(entry.id, reporter), records=[])
         try:
             rows.append(_Row(entry, request, own, engines).run())
         except EdgeKitError as fault:
@@ -211,25 +211,3 @@ def _on_reference(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[P
 def _parity_row(document: Mapping[str, Any]) -> ParityRow:
     metrics = {name: Metric(**document[name]) if document[name] else None for name in ("metric", "agreement")}
     return ParityRow(**{**document, **metrics})
-
-
-class _Of:
-    """A reporter that says which model a stage is of."""
-
-    def __init__(self, id: str, reporter: Reporter) -> None:
-        self._id, self._reporter = id, reporter
-
-    def started(self, stage: str) -> None:
-        self._reporter.started(f"{self._id} {stage}")
-
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        self._reporter.progress(done, total, note)
-
-    def waiting(self, stage: str) -> None:
-        self._reporter.waiting(f"{self._id} {stage}")
-
-    def tell(self, text: str) -> None:
-        self._reporter.tell(f"{self._id} {text}")
-
-    def finished(self, record: StageRecord) -> None:
-        self._reporter.finished(replace(record, name=f"{self._id} {record.name}"))

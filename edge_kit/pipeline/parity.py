@@ -197,7 +197,7 @@ def open_scene(bundle: Bundle, data: Path | None, runner: Runner, reporter: Repo
         UsageError: The bundle's model is not in the zoo, or it has no data of its own and none was given.
         BadData: The data is not of the model's format.
     """
-    base = {**_settings(bundle, data), "max_bad": max_bad}
+    base = {**bundle_settings(bundle, data), "max_bad": max_bad}
     folder = model_data(DataRequest(base, data), runner).path
     dataset = open_folder(base, folder, pixels=bundle.takes_pixels())
     subject, files = subject_of(base), ModelFiles.of_bundle(bundle)
@@ -205,7 +205,7 @@ def open_scene(bundle: Bundle, data: Path | None, runner: Runner, reporter: Repo
     return BundleScene(files, task, dataset, runner.workspace.root, reporter.progress, bundle=bundle, subject=subject)
 
 
-def _settings(bundle: Bundle, data: Path | None) -> dict[str, Any]:
+def bundle_settings(bundle: Bundle, data: Path | None) -> dict[str, Any]:
     """Settings of the stages of a bundle's model, on the user's data or the mini set."""
     if bundle.manifest.task == OWN:
         return settings_of_bundle(bundle, data)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from edge_kit.core.records import Check
+from edge_kit.core.records import Check, StageRecord
 from edge_kit.pipeline.subject import Subject
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def make_receipt(
     facts: Mapping[str, Any],
     checks: tuple[Check, ...],
     machine: Mapping[str, str],
+    stages: Sequence[StageRecord],
 ) -> dict[str, Any]:
     """Everything a number needs to be believed: versions, machine, data, plan, limits and published rows."""
     asked = {key: value for key, value in asdict(request).items() if key not in ("limits", "own")}
@@ -30,6 +31,7 @@ def make_receipt(
         "source": subject.source,
         "licence": subject.licence,
         "checks": [asdict(check) for check in checks],
+        "stages": [{"name": one.name, "seconds": one.seconds} for one in stages],  # whenever they were run
         **{key: facts[key] for key in ("camera", "mixed") if key in facts},
         **{
             key: facts[key]

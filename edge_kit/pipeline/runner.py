@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -64,6 +64,14 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "measure": ((*ENGINES, "numpy"), ("runtimes", "edge_kit.tasks")),
     "bundle": (("onnxruntime", "numpy"), ("edge_kit.core", "edge_kit.tasks")),
+    "observe": (
+        (*ENGINES, *IMAGES, "numpy"),
+        ("runtimes", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline"),
+    ),
+    "show": (
+        ("onnx", *ENGINES, *IMAGES, "numpy"),
+        ("runtimes", "convert", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline"),
+    ),
 }
 
 
@@ -97,6 +105,33 @@ class Reporter(Protocol):
     def finished(self, record: StageRecord) -> None:
         """A stage is done, or was done before."""
         ...
+
+
+class Of:
+    """A reporter that says which model a stage is of.
+
+    Attributes:
+        id: Of the model.
+        reporter: Who hears it.
+    """
+
+    def __init__(self, id: str, reporter: Reporter) -> None:
+        self._id, self._reporter = id, reporter
+
+    def started(self, stage: str) -> None:
+        self._reporter.started(f"{self._id} {stage}")
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self._reporter.progress(done, total, note)
+
+    def waiting(self, stage: str) -> None:
+        self._reporter.waiting(f"{self._id} {stage}")
+
+    def tell(self, text: str) -> None:
+        self._reporter.tell(f"{self._id} {text}")
+
+    def finished(self, record: StageRecord) -> None:
+        self._reporter.finished(replace(record, name=f"{self._id} {record.name}"))
 
 
 @dataclass

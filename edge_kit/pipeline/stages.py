@@ -36,6 +36,7 @@ JUDGED = "judged.json"
 RANKING = "ranking.json"
 MIXED = "mixed.json"  # of the stage that left layers in float: which, and why
 QUANTIZATION = "quantization.json"  # of the stage that chose the ranges: how, and on what
+OBSERVED, SHOWN = "observed.json", "shown.json"  # of a bundle, for a report
 FIRST_RANGES = 20  # batches that ranges settle on before training; a moving average that keeps 9/10 needs no more
 
 
@@ -341,6 +342,24 @@ def bundle(context: Context) -> None:
     folder.mkdir()
     sentinel = write_sentinel(context, manifest, graphs)
     write_bundle(folder, manifest, graphs, context.settings["receipt"], paddle, sentinel)
+
+
+@stage
+def observe(context: Context) -> None:
+    """A bundle on one runtime: metric, agreement, and every single time."""
+    from edge_kit.pipeline.observe import observe_runtime
+
+    dataset = open_dataset(context, pixels=takes_pixels(context))
+    write_json(context.out / OBSERVED, observe_runtime(context, dataset))
+
+
+@stage
+def show(context: Context) -> None:
+    """Operators, errors and some answers of a bundle."""
+    from edge_kit.pipeline.observe import show_bundle
+
+    dataset = open_dataset(context, pixels=takes_pixels(context))
+    write_json(context.out / SHOWN, show_bundle(context, dataset))
 
 
 def _fake_quantized(context: Context) -> list[Path]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from edge_kit.core.errors import BadData
+from edge_kit.core.images import Image
 from edge_kit.core.progress import Progress
 from edge_kit.core.records import Metric
 from edge_kit.core.tensors import MAIN, Array, Graphs, Tensors
 from edge_kit.data.dataset import Dataset
 from edge_kit.tasks.score import ClassScore, Score, wilson
+from edge_kit.tasks.show import Chart, Example, class_examples, confusion
 from edge_kit.tasks.task import TASKS, Task
 
 BATCH = 50
@@ -65,7 +68,7 @@ class Classify:
         """Hits (ranks, classes), and samples (classes,)."""
         tally = None
         for batch in dataset.eval_batches(BATCH):
-            logits, labels = graphs[MAIN](self.feeds(graphs, batch)[MAIN])["logits"], batch["label"]
+            logits, labels = self._logits(graphs, batch), batch["label"]
             if int(labels.max()) >= logits.shape[1]:
                 raise BadData(f"{dataset.name} has a class {labels.max()}; the graph tells {logits.shape[1]} apart")
             if tally is None:
@@ -79,6 +82,18 @@ class Classify:
     def agreement(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> Metric:
         same, seen = count_same(self, reference, candidate, dataset, samples)
         return Metric("same top1", 100 * same / seen, "%", f"{dataset.name} val", seen)
+
+    def chart(self, graphs: Graphs, dataset: Dataset, progress: Progress) -> Chart:
+        return confusion(self._logits, graphs, dataset, progress)
+
+    def examples(self, versions: Mapping[str, Graphs], dataset: Dataset, most: int) -> tuple[Example, ...]:
+        def describe(batch: Tensors, i: int) -> tuple[Mapping[str, Image], str]:
+            return {"": dataset.preprocess.picture(batch["image"][i])}, ""
+
+        return class_examples(self._logits, describe, versions, dataset, most)
+
+    def _logits(self, graphs: Graphs, batch: Tensors) -> Array:
+        return graphs[MAIN](self.feeds(graphs, batch)[MAIN])["logits"]
 
 
 def count_same(task: Task, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> tuple[int, int]:

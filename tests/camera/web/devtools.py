@@ -20,11 +20,11 @@ FLAGS = (
 
 
 class Tab:
-    """One page; `problems` are what its console said."""
+    """One page; `problems` are what its console said, `requests` the addresses that it asked for."""
 
     def __init__(self, socket: ClientConnection) -> None:
-        self._socket, self._calls, self.problems = socket, 0, list[Any]()
-        for domain in ("Page", "Runtime", "Log"):
+        self._socket, self._calls, self.problems, self.requests = socket, 0, list[Any](), list[str]()
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **params: Any) -> Any:
@@ -36,6 +36,8 @@ class Tab:
                 return message.get("result")
             if message["method"] in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"):
                 self.problems.append(message["params"])
+            if message["method"] == "Network.requestWillBeSent":
+                self.requests.append(message["params"]["request"]["url"])
 
     def run(self, script: str) -> Any:
         return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
