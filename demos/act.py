@@ -29,4 +29,4 @@ class Act(Classify):
         return {self.input.name: self.clips(self.window)[None]}  # (T, 3, H, W) -> a batch of one
 
 
-register(DemoKind("act", "what happens in the video", "classify_clip", Act))
+register(DemoKind("act", "what happens in the video", ("classify_clip",), Act, "tsm"))

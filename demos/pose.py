@@ -72,4 +72,4 @@ class Pose:
         return self.labels[place] if place < len(self.labels) else f"keypoint {place}"
 
 
-register(DemoKind("pose", "how somebody stands", "keypoints", Pose))
+register(DemoKind("pose", "how somebody stands", ("keypoints",), Pose, "simple_baselines"))

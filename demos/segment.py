@@ -76,4 +76,4 @@ def map_of(answer: Answer) -> Array:
     return np.repeat(runs[:, 0], runs[:, 1]).reshape(answer["size"])
 
 
-register(DemoKind("segment", "what is where in a scene", "segment", Segment))
+register(DemoKind("segment", "what is where in a scene", ("segment",), Segment, "icnet"))

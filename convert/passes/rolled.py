@@ -54,7 +54,7 @@ def roll_up_gru(graph: Graph) -> int:
 
 
 def _read(graph: Graph, makers: dict[str, NodeProto], states: Sequence[str], reverse: bool) -> _Written | None:
-    steps = []
+    steps: list[_Step] = []
     for i, state in enumerate(states):
         step = _step(graph, makers, state)
         if step is None or (i and (step.before != states[i - 1] or step.constants != steps[0].constants)):

@@ -101,7 +101,8 @@ class NormalisedPreprocess(PicturePreprocess):
         mean, std = (one[::-1] for one in self.in_pixels())
         ordered = sample.transpose(1, 2, 0)
         bgr = (ordered if self.channel_order == "BGR" else ordered[..., ::-1]) * std + mean
-        return np.clip(np.rint(bgr), 0, 255).astype(np.uint8)
+        pixels: Image = np.clip(np.rint(bgr), 0, 255).astype(np.uint8)
+        return pixels
 
     def in_pixels(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and deviation of the channels in RGB order, in 0..255, as `normalise` takes them; (3,) each."""

@@ -103,10 +103,17 @@ def comparable(row: Document) -> tuple[Any, ...]:
 class _Reusing(Runner):
     """Ranks layers of what is in the workspace, and makes nothing else anew."""
 
-    def _make(self, stage: str, key: str, settings: Mapping[str, Any], inputs: Mapping[str, Input]) -> StageResult:
+    def _make(
+        self,
+        stage: str,
+        key: str,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, Input],
+        aside: Mapping[str, Any],
+    ) -> StageResult:
         if stage != "sensitivity":
             raise EdgeKitError(f"what its stage {stage!r} made is not in this workspace; see edge-kit sensitivity")
-        return super()._make(stage, key, settings, inputs)
+        return super()._make(stage, key, settings, inputs, aside)
 
 
 class _Model:

@@ -43,12 +43,17 @@ def test_every_pass_is_in_the_report_in_order_and_says_in_a_line_what_it_does(tm
 
 def test_the_float_rewrites_keep_the_answers_and_are_held_to_it() -> None:
     assert [step.name for step in PASSES if step.keeps_answers] == [
+        "roll_up_gru",
         "fold_recurrent_weights",
         "drop_zero_states",
         "fold_batch_norm",
+        "fold_factor",
+        "pad_without_a_further_axis",
         "flatten_from_shape_arithmetic",
         "gemm_from_matmul_and_add",
+        "resize_by_constant_scales",
         "fold_batch_norm_into_gemm",
+        "convolve_transposed",
     ]
 
 
