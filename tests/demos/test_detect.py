@@ -25,7 +25,7 @@ SIDE, FRAMES = 64, 3
 load_all()
 
 
-@pytest.fixture(scope="module", params=["ssd", "yolov3_mobilenet_v1"])
+@pytest.fixture(scope="module", params=["ssd", pytest.param("yolov3_mobilenet_v1", marks=pytest.mark.slow)])
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A detector of random weights that suit its inputs, full precision in both places."""
     entry, folder = MODELS.get(request.param), tmp_path_factory.mktemp("bundle")

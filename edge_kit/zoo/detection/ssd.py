@@ -80,7 +80,7 @@ PUBLISHED = Recipe(
 )
 AUGMENT = SceneAugment(distort=Distortion(), expand=4.0, least=(0.1, 0.3, 0.5, 0.7, 0.9, 0.0))
 # From random weights, on pictures of a third of the side.
-MINI = Recipe(6, 16, 0.002, warmup_steps=50, weight_decay=5e-5, optimizer="adam")
+MINI = Recipe(6, 16, 0.001, warmup_steps=50, weight_decay=5e-5, optimizer="adam")
 PLAIN = SceneAugment(flip=0.0)  # digits have a left and a right, and come in all sizes and colours
 
 ENTRY = register(
