@@ -69,8 +69,8 @@ def test_every_check_holds_and_both_precisions_see_the_same(made: Result) -> Non
     assert metric["name"] == "AP" and 0 < metric["samples"] <= 40
     facts = made.json["facts"]
     assert facts["agreement"]["int8"]["name"] == "keypoints within half a cell"
-    # Seconds of training leave maps whose highest cell hardly stands out: values speak for them.
-    assert facts["differences"]["int8"]["main"][0]["max_rel"] < 0.2
+    # Seconds of training leave flat maps, whose highest cell says nothing: a learnt peak would be 1 high.
+    assert facts["differences"]["int8"]["main"][0]["max_abs"] < 0.15
 
 
 def test_transposed_convolutions_run_on_integers(made: Result) -> None:
