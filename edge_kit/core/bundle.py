@@ -44,7 +44,8 @@ class Manifest:
         inputs: graph name -> its inputs, of every precision; pixels are uint8 of layout NHWC, BGR.
         outputs: graph name -> names of its outputs, in order.
         preprocess: How a sample becomes an input; `kind` tells how to read the rest: `image` resizes, crops and
-            normalises, `crop` leaves the last to the graph, `words` looks words up; `edge_kit/core` has a class for each.
+            normalises, `crop` leaves the last to the graph, `words` looks words up, `clip` picks frames;
+            `edge_kit/core` has a class for each.
         labels: Of the classes, in order.
         target: Of the INT8 graphs.
         model: Facts of the network: parameters, multiply-accumulates, sizes.

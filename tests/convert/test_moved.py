@@ -64,7 +64,7 @@ def test_onnx_runtime_runs_it_without_a_float_node_between(tmp_path: Path) -> No
     _, after = lowered(shifted_net(), "x86-vnni", tmp_path)
     kinds = fused(after, tmp_path)
     assert kinds.count("QuantizeLinear") == 1, kinds
-    assert kinds.count("DequantizeLinear") == 2, "of what the last convolution reads, which gives floats, and its weight"
+    assert kinds.count("DequantizeLinear") == 2, "the last convolution gives floats: its input, its weight"
     assert "QLinearConcat" in kinds and "QLinearConv" in kinds
     assert "Relu" not in kinds
 

@@ -16,7 +16,8 @@ from compress.prune.macs import count_macs
 from edge_kit.core.tensors import random_inputs
 from edge_kit.zoo import MODELS
 
-FEED_FORWARD = {"image_classification", "metric_learning", "video_classification"}  # families whose networks Paddle can build from shapes alone
+# Families whose networks Paddle can build from shapes alone.
+FEED_FORWARD = {"image_classification", "metric_learning", "video_classification"}
 
 
 class Count(NamedTuple):
