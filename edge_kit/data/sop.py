@@ -54,7 +54,7 @@ class ProductFolder(LabelledPictures):
     The products to tell apart are not those trained on, so there are no labels to name.
     """
 
-    labels = ()
+    labels: tuple[str, ...] = ()
 
     def __init__(self, root: Path, preprocess: CropPreprocess, options: OpenOptions) -> None:
         train, test = (_read_list(root, name) for name in (TRAIN, TEST))
