@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.images import Image
@@ -63,7 +64,7 @@ def film(split: str, index: int, motion: int, settings: MiniSettings) -> list[Im
     return frames
 
 
-def _pose(motion: str, time: float, side: int) -> tuple[float, float, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+def _pose(motion: str, time: float, side: int) -> tuple[float, float, NDArray[np.float64]]:
     """Size, angle and centre at a time in -1..1, about; image rows count downwards."""
     size, angle, centre = SIZE * side, 0.0, np.full(2, side / 2)
     if motion in ("left", "right"):
