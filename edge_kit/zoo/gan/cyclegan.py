@@ -121,7 +121,7 @@ PUBLISHED = Recipe(
     200, 1, 2e-4, "plateau_linear", optimizer="adam", beta1=0.5, milestones=(99,)
 )  # fmt: skip
 # A short run on small pictures: losses fall, and nobody would hang the pictures on a wall.
-MINI = replace(PUBLISHED, epochs=2, schedule="constant", milestones=())
+MINI = replace(PUBLISHED, epochs=1, schedule="constant", milestones=())
 SIDE = 64
 
 register(
@@ -145,9 +145,9 @@ register(
         mini=Setup(
             ImagePreprocess(SIDE, SIDE, HALVES, HALVES),
             MINI,
-            replace(MINI, epochs=1),
+            MINI,
             EnlargedCrop(),
-            made=MiniSettings(train=50, evaluation=24, side=SIDE),
+            made=MiniSettings(train=48, evaluation=16, side=SIDE),
         ),
     )
 )
