@@ -161,7 +161,7 @@ def _histograms(latencies: Sequence[Document]) -> list[dict[str, Any]]:
             "runtime": runtime,
             "figure": figures.histogram(ones),
             "rows": [_quantiles(one) for one in ones],
-            "conditions": list(dict.fromkeys(_taken(one) for one in ones)),
+            "conditions": list(dict.fromkeys(_taken(one, len(ones)) for one in ones)),
         }
         for runtime, ones in found.items()
     ]
@@ -171,9 +171,10 @@ def _quantiles(one: Document) -> tuple[str, ...]:
     return (one["version"], *(f"{value:.3f}" for value in np.percentile(one["times_ms"], QUANTILES)))
 
 
-def _taken(one: Document) -> str:
+def _taken(one: Document, versions: int) -> str:
     noise = f"; noisy: {one['noise']}" if one["noise"] else ""
-    return f"{timing(one['latency'])}, versions in turn; {one['machine']['cpu']}{noise}"
+    turn = ", versions in turn" if versions > 1 else ""
+    return f"{timing(one['latency'])}{turn}; {one['machine']['cpu']}{noise}"
 
 
 def _graph(graph: Document) -> dict[str, Any]:

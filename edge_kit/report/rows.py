@@ -33,7 +33,9 @@ def cells(row: Row) -> list[str]:
     """A row under `HEADINGS`, for people; `-` where nothing was measured."""
     times = [f"{row['latency'][name]:.3f}" if row["latency"] else "-" for name in LATENCY]
     size = "-" if row["size_bytes"] is None else f"{row['size_bytes'] / 1e6:.2f} MB"
-    quality = (figure(row["metric"]), figure(row["agreement"]))
+    same = row["agreement"]
+    # A share of equal answers needs no name in a column that has it.
+    quality = (figure(row["metric"]), f"{same['value']:.2f} %" if same and same["unit"] == "%" else figure(same))
     of = (row["bundle"], row["family"].replace("_", " "), row["version"], row["runtime"])
     return [*of, *quality, size, *times, "yes" if row["front"] else "-"]
 

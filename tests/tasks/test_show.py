@@ -80,3 +80,30 @@ def test_a_text_is_shown_in_the_words_that_the_graph_was_given() -> None:
     prepare = WordPreprocess(4, ("good", "bad"))
     inputs = prepare(["good new bad good bad"])
     assert prepare.text(inputs[IDS][0], int(inputs[LENGTHS][0])) == "good ? bad good"
+
+
+class Texts:
+    """Three texts whose class is their first word."""
+
+    name, published, labels = "three", False, ("bad", "good")
+    preprocess = WordPreprocess(3, ("bad", "good"))
+
+    def eval_size(self) -> int:
+        return 3
+
+    def eval_batches(self, batch: int) -> Iterator[Tensors]:
+        yield {**self.preprocess(["good day", "bad day", "good"]), "label": np.array([1, 0, 1])}
+
+
+def test_texts_are_shown_with_their_words_and_without_a_picture() -> None:
+    def run(inputs: Tensors) -> Tensors:
+        return {"logits": np.eye(2, dtype=np.float32)[inputs[IDS][:, 0]]}
+
+    def contrary(inputs: Tensors) -> Tensors:
+        return {"logits": 1 - run(inputs)["logits"]}
+
+    task = TASKS.get("classify_text")
+    assert task.chart({"main": run}, Texts(), quiet).counts == ((0, 0, 1), (1, 1, 2))
+    first, *_ = task.examples({"fp32": {"main": run}, "int8": {"main": contrary}}, Texts(), 3)
+    assert (first.text, first.picture, first.truth) == ("good ?", {}, "good")
+    assert first.answers == {"fp32": "good", "int8": "bad"} and not first.same
