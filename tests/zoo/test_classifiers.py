@@ -71,6 +71,14 @@ def test_ten_classes_and_mini_pictures_fit_the_network(entry: ZooEntry) -> None:
             assert logits.shape == (2, 10)
 
 
+@pytest.mark.parametrize("side", [64, 192])
+def test_googlenet_trains_with_both_auxiliary_heads_whatever_the_size(side: int) -> None:
+    with static_program():
+        net = MODELS.get("googlenet").build(num_classes=10)
+        results = net(paddle.static.data("image", [2, 3, side, side]))
+    assert [tuple(logits.shape) for logits in results] == [(2, 10)] * 3
+
+
 PADDLES_OWN = [  # (id, module and function of paddle.vision.models, key of its table of addresses)
     ("mobilenetv1", "mobilenetv1", "mobilenet_v1", "mobilenetv1_1.0"),
     *((f"shufflenetv2_{x}", "shufflenetv2", f"shufflenet_v2_{x}", f"shufflenet_v2_{x}") for x in WIDTHS),
