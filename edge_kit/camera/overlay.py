@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from edge_kit.camera.frame import Region
 from edge_kit.camera.meter import Reading
 from edge_kit.camera.opencv import import_cv2
 from edge_kit.core.images import Image
@@ -47,3 +48,10 @@ def put_lines(image: Image, lines: Sequence[str], *, bottom: bool = False) -> No
     for i, line in enumerate(lines):
         place = (step // 2, top + step * (i + 1))
         cv2.putText(image, line, place, font, scale, GREEN if i == 0 else WHITE, 1, cv2.LINE_AA)
+
+
+def put_frame(image: Image, region: Region) -> None:
+    """Draw a line around a part of a picture, in place."""
+    part = region.of(image)
+    part[[0, -1]] = GREEN
+    part[:, [0, -1]] = GREEN
