@@ -1,7 +1,7 @@
 """CRNN with CTC, a reader of text lines. PaddlePaddle/models release/1.6, PaddleCV/ocr_recognition; arXiv:1507.05717.
 
 Differs from what was published in the recurrent layer: `nn.GRU` applies the reset gate behind the recurrent matrix and
-has a tanh where the published one had a ReLU, as ONNX, OpenVINO, MNN and ncnn have a kernel for it. The count of
+has a tanh where the published one had a ReLU: this is what exporters and OpenVINO know as a GRU. The count of
 parameters is the same: a bias more in each direction, and one less in front of it. Weights begin as large as their
 layers want them (arXiv:1502.01852 for convolutions) and batch norms at 1: from the published N(0, 0.0005) to N(0, 0.02)
 a few hundred steps learn nothing. Published weights were averaged over the last 12,500 steps.
