@@ -155,7 +155,8 @@ def _write(graph: Graph, concat: NodeProto, written: _Written) -> None:
         f"{output}.B": np.concatenate(biases)[None].astype(np.float32),
         f"{output}.direction": np.array([2], np.int64),
     }
-    nodes, read = [], written.inputs[0]
+    nodes: list[NodeProto] = []
+    read = written.inputs[0]
     if len(written.inputs) > 1:
         read = f"{output}.joined"
         nodes.append(helper.make_node("Concat", list(written.inputs), [read], axis=2))

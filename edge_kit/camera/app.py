@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_kit.camera.demo import DEMOS, Acting, Demo, DemoKind, load_demos
+from edge_kit.camera.frame import WHOLE, Region
 from edge_kit.camera.lineup import Lineup
 from edge_kit.camera.live import camera, stream
 from edge_kit.camera.meter import Meter, Summary
@@ -45,6 +46,7 @@ class DemoRequest:
         window: Whether to show frames, where there is a display.
         frames: To take from the source; 0 for all.
         compare: Also run the other precision on every frame, and count where they differ.
+        region: The part of every picture that is looked at.
         web: Serve a page with the live picture on `host` and `port`, instead of a window.
     """
 
@@ -65,6 +67,7 @@ class DemoRequest:
     web: bool = False
     host: str = "127.0.0.1"
     port: int = 8000
+    region: Region = WHOLE
 
     def __post_init__(self) -> None:
         given = [self.camera is not None, self.video is not None, self.images is not None, self.synthetic]
@@ -104,7 +107,7 @@ def run_demo(request: DemoRequest, workspace: Workspace, say: Callable[[str], No
         source.close()
         raise
     pictures = any(not isinstance(sink, JsonLinesSink) for sink in sinks)
-    stages = stages_of(demo, lineup, meter if pictures else None)
+    stages = stages_of(demo, lineup, meter if pictures else None, request.region)
     say(f"{kind.name}: {source.name} through {bundle.path.name}, {request.precision} on {request.runtime}")
     watched = page is not None or any(isinstance(sink, WindowSink) for sink in sinks)
     if page:

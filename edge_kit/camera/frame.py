@@ -8,12 +8,56 @@ from typing import Any
 
 import numpy as np
 
+from edge_kit.core.errors import UsageError
 from edge_kit.core.images import Image
 from edge_kit.core.tensors import Tensors
 
 Answer = Mapping[str, Any]
 """What a demo reads from a network's outputs, as JSON holds it."""
 
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The part of a picture that a demo looks at, as shares of its width and height.
+
+    Attributes:
+        left: Where it begins, from the left.
+        top: Likewise, from above.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def __post_init__(self) -> None:
+        ends = (self.left + self.width, self.top + self.height)
+        if min(self.left, self.top) < 0 or min(self.width, self.height) <= 0 or not max(ends) <= 1 + 1e-9:
+            told = f"{self.left:g},{self.top:g},{self.width:g},{self.height:g}"
+            raise UsageError(f"a region lies within 0,0,1,1 of the picture, left,top,width,height; got {told}")
+
+    @classmethod
+    def parse(cls, text: str) -> Region:
+        """Read `left,top,width,height`.
+
+        Raises:
+            UsageError: It is no such text.
+        """
+        try:
+            left, top, width, height = (float(part) for part in text.split(","))
+        except ValueError:
+            raise UsageError(f"a region is left,top,width,height in shares of the picture, got {text!r}") from None
+        return cls(left, top, width, height)
+
+    def of(self, image: Image) -> Image:
+        """That part of a picture, a view of it; a pixel at least."""
+        height, width = image.shape[:2]
+        x, y = min(int(self.left * width), width - 1), min(int(self.top * height), height - 1)
+        right, bottom = round((self.left + self.width) * width), round((self.top + self.height) * height)
+        return image[y : max(bottom, y + 1), x : max(right, x + 1)]
+
+
+WHOLE = Region(0.0, 0.0, 1.0, 1.0)
 EMPTY: Image = np.zeros((0, 0, 3), np.uint8)
 
 

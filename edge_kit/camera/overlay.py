@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from edge_kit.camera.frame import Region
 from edge_kit.camera.meter import Reading
 from edge_kit.camera.opencv import import_cv2
 from edge_kit.core.images import Image
@@ -68,3 +69,10 @@ def put_box(image: Image, box: Sequence[float], text: str, colour: int) -> None:
     strip = image[top : top + step, max(x1, 0) : x1 + wide + step // 2]
     strip[:] = (strip * SHADE).astype(strip.dtype)
     cv2.putText(image, text, (x1 + step // 4, top + step - step // 4), font, scale, shade, 1, cv2.LINE_AA)
+
+
+def put_frame(image: Image, region: Region) -> None:
+    """Draw a line around a part of a picture, in place."""
+    part = region.of(image)
+    part[[0, -1]] = GREEN
+    part[:, [0, -1]] = GREEN

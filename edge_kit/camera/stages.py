@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from edge_kit.camera.demo import Acting, Demo
-from edge_kit.camera.frame import Frame, Run, Stage
+from edge_kit.camera.frame import WHOLE, Frame, Region, Run, Stage
 from edge_kit.camera.lineup import Lineup
 from edge_kit.camera.meter import Meter, Reading
 from edge_kit.camera.opencv import import_cv2
-from edge_kit.camera.overlay import enlarged, put_lines, speed_lines
+from edge_kit.camera.overlay import enlarged, put_frame, put_lines, speed_lines
 from edge_kit.core.images import Image
 
 
-def stages_of(demo: Demo, lineup: Lineup, meter: Meter | None) -> list[Stage]:
+def stages_of(demo: Demo, lineup: Lineup, meter: Meter | None, region: Region = WHOLE) -> list[Stage]:
     """Preprocess, inference, postprocess, draw.
 
     Args:
         meter: Whose figures are drawn; nothing is drawn without one.
+        region: The part of each picture that the demo sees, and draws on.
     """
 
     def preprocess(frame: Frame) -> None:
-        frame.inputs = demo.prepare(frame.shot.image)
+        frame.inputs = demo.prepare(region.of(frame.shot.image))
 
     def inference(frame: Frame) -> None:
         frame.runs = lineup.run(demo, frame.inputs)
@@ -37,13 +38,15 @@ def stages_of(demo: Demo, lineup: Lineup, meter: Meter | None) -> list[Stage]:
 
     def draw(frame: Frame) -> None:
         image, reading = enlarged(frame.shot.image), meter.now()
-        parts = [_drawn(demo, image.copy(), run, reading) for run in frame.runs]
+        parts = [_drawn(demo, image.copy(), region, run, reading) for run in frame.runs]
         frame.shown = parts[0] if len(parts) == 1 else import_cv2().hconcat(parts)
 
     return [*stages, Stage("draw", draw)]
 
 
-def _drawn(demo: Demo, image: Image, run: Run, reading: Reading) -> Image:
-    demo.draw(image, run.answer)
+def _drawn(demo: Demo, image: Image, region: Region, run: Run, reading: Reading) -> Image:
+    demo.draw(region.of(image), run.answer)
+    if region != WHOLE:
+        put_frame(image, region)
     put_lines(image, speed_lines(reading, run.model))
     return image

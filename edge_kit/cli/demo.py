@@ -11,7 +11,7 @@ from edge_kit.cli.options import INTERRUPTED, JsonOption, WorkspaceOption, print
 
 
 def demo(
-    name: Annotated[str, typer.Argument(help="What to see: classify.")],
+    name: Annotated[str, typer.Argument(help="What to see: classify, read.")],
     camera: Annotated[str | None, typer.Option(help="Index, rtsp:// or http:// of one; browser with --web.")] = None,
     video: Annotated[Path | None, typer.Option(help="A video file; every frame of it is run.")] = None,
     images: Annotated[Path | None, typer.Option(help="A folder of pictures.")] = None,
@@ -27,6 +27,9 @@ def demo(
     window: Annotated[bool, typer.Option("--window/--no-window", help="Show it, where there is a display.")] = True,
     frames: Annotated[int, typer.Option(help="Stop after so many.", show_default="all")] = 0,
     compare: Annotated[bool, typer.Option("--compare", help="Run both precisions, count where they differ.")] = False,
+    region: Annotated[
+        str | None, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT in shares of the picture.", show_default="all of it")
+    ] = None,
     web: Annotated[bool, typer.Option("--web", help="Serve a page with the live picture and switches.")] = False,
     host: Annotated[str, typer.Option(help="Where the page listens; a token guards any but loopback.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Likewise; 0 for any that is free.")] = 8000,
@@ -35,12 +38,14 @@ def demo(
 ) -> None:
     """See a bundle at work on a camera, a video or pictures."""
     from edge_kit.camera.app import DemoRequest, run_demo
+    from edge_kit.camera.frame import WHOLE, Region
     from edge_kit.core.workspace import Workspace
     from edge_kit.report.demo import print_summary
 
     request = DemoRequest(
         name, bundle, runtime, "int8" if int8 else "fp32", threads,
         camera, video, images, synthetic, save, jsonl, window, frames, compare, web, host, port,
+        Region.parse(region) if region else WHOLE,
     )  # fmt: skip
     summary = run_demo(request, Workspace.open(workspace), lambda line: typer.echo(line, err=True))
     print_json(summary.as_dict()) if json else print_summary(summary)

@@ -61,7 +61,8 @@ def _read(path: Path) -> Array:
 
 def _described(message: bytes) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
     dtype: np.dtype[np.generic] | None = None
-    shape, at = [], 0
+    shape: list[int] = []
+    at = 0
     while at < len(message):
         tag = message[at]
         value, at = _varint(message, at + 1)

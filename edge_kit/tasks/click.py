@@ -31,7 +31,8 @@ class Click:
         return {MAIN: {name: batch[name] for name in INPUTS}}
 
     def evaluate(self, graphs: Graphs, dataset: Dataset, progress: Progress) -> tuple[Metric, ...]:
-        logits, labels = [], []
+        logits: list[Array] = []
+        labels: list[Array] = []
         for batch in dataset.eval_batches(BATCH):
             logits.append(self._logits(graphs, batch))
             labels.append(batch["label"])

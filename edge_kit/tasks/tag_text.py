@@ -110,7 +110,8 @@ def best_paths(emissions: Array, transitions: Array, lengths: Array) -> list[Arr
     """
     first, last, following = transitions[0], transitions[1], transitions[2:]
     score = first + emissions[:, 0]
-    scores, came_from = [score], []
+    scores: list[Array] = [score]
+    came_from: list[Array] = []
     for t in range(1, int(lengths.max())):
         ways = score[:, :, None] + following  # (N, from, to)
         came_from.append(ways.argmax(axis=1))

@@ -125,6 +125,6 @@ register(
         graphs=graphs,
         references=(Reference("AISHELL-1 test", "CER", 10.1971, "%", README),),
         published=Setup(CHUNK, PUBLISHED, PUBLISHED),
-        mini=Setup(CHUNK, MINI, MINI, made=MiniSettings(train=40, evaluation=16)),
+        mini=Setup(CHUNK, MINI, MINI, made=MiniSettings(train=32, evaluation=8)),
     )
 )
