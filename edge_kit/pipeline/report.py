@@ -88,9 +88,15 @@ def mark_fronts(rows: Sequence[Document]) -> None:
             groups[comparable(row)].append(row)
     for group in groups.values():
         best = float("-inf")
-        for row in sorted(group, key=lambda row: (row["latency"]["p50_ms"], -row["metric"]["value"])):
-            row["front"] = row["metric"]["value"] > best
-            best = max(best, row["metric"]["value"])
+        for row in sorted(group, key=lambda row: (row["latency"]["p50_ms"], -_goodness(row["metric"]))):
+            row["front"] = _goodness(row["metric"]) > best
+            best = max(best, _goodness(row["metric"]))
+
+
+def _goodness(metric: Document) -> float:
+    """Larger is better, of error rates too."""
+    value = float(metric["value"])
+    return -value if metric.get("lower_is_better", False) else value  # receipts of older bundles do not say
 
 
 def comparable(row: Document) -> tuple[Any, ...]:

@@ -36,6 +36,15 @@ def test_rows_that_were_not_timed_alike_are_not_held_against_each_other(part: st
     assert [one["front"] for one in rows] == [True, True]
 
 
+def test_of_error_rates_the_lower_one_is_on_the_front() -> None:
+    rows = [row("a", "fp32", "onnx", 2.0, 9.0, 1), row("a", "int8", "onnx", 1.0, 10.0, 1)]
+    for worse_int8, front in ((True, [True, True]), (False, [False, True])):
+        for one in rows:
+            one["metric"]["lower_is_better"] = worse_int8
+        mark_fronts(rows)
+        assert [one["front"] for one in rows] == front
+
+
 def test_rows_of_two_machines_or_data_sets_are_not_held_against_each_other() -> None:
     rows = [row("a", "fp32", "onnx", 2.0, 90.0, 1), row("a", "int8", "onnx", 1.0, 91.0, 1)]
     rows[1]["machine"] = {**rows[1]["machine"], "cpu": "another"}
