@@ -139,6 +139,12 @@ def input_names(model: Path) -> list[str]:
     return [op.output("Out")[0] for op in program.global_block().ops if op.type == "feed"]
 
 
+def operator_count(model: Path) -> int:
+    """How many operators an inference model has."""
+    with _static_mode():
+        return len(_read_program(model.with_name(f"{model.name}.pdmodel")).global_block().ops)
+
+
 def reason_of(error: Exception) -> str:
     """Take the one line out of a Paddle error that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
