@@ -20,10 +20,12 @@ from convert.passes.pad import pad_integers
 from convert.passes.place import (
     QUANTIZABLE,
     REGRID,
+    SAME_GRID,
     WEIGHTED,
     absorb_activations,
     choose_float_nodes,
     keep_islands_float,
+    only_moves,
     place_quantizers,
     share_grids,
 )
@@ -309,6 +311,8 @@ def _placement(graph: Graph, kept: Collection[str]) -> tuple[dict[str, int], dic
         read = node.input if node.op_type == "Concat" else read
         placed = node.op_type in QUANTIZABLE and label(node) not in kept and dequantized.issuperset(read)
         if node.op_type in REGRID and node.output[0] in graph.outputs:
+            placed = False
+        if node.op_type in SAME_GRID and not only_moves(node):
             placed = False
         in_int8 = placed or node.op_type == DYNAMIC_LSTM or node.input[0] in stored
         (quantized if in_int8 else left)[node.op_type] += 1

@@ -28,7 +28,7 @@ SAME_GRID = (
 # mean. It stays float, between the quantizers of its neighbours.
 SUMS = ("Add", "GlobalAveragePool", "AveragePool")
 MOVED = ("Concat", "Pad", "Slice")
-"""Move values too, as often between floats: taken only where all that they read is quantized anyway."""
+"""Move values too, as often between floats: taken only where something that they read is quantized anyway."""
 
 REGRID = (*MOVED, "LeakyRelu")
 """From grid to grid, value by value: at the end of a graph nothing rounds what they give, and they stay float."""
@@ -63,7 +63,7 @@ def choose_float_nodes(graph: Graph, wanted: Collection[str]) -> frozenset[str]:
         raise unknown_name("node to keep in float", name, known)
     kept = set(wanted)
     for node in graph.nodes:
-        source = graph.producer(node.input[0]) if _only_moves(node) else None
+        source = graph.producer(node.input[0]) if only_moves(node) else None
         if source is not None and label(source) in kept:
             kept.add(label(node))
     return frozenset(kept)
@@ -123,13 +123,14 @@ def share_grids(graph: Graph, known: Quantization) -> int:
     """Give the output of every node that only moves values the range of its input."""
     done = 0
     for node in graph.nodes:
-        if _only_moves(node) and node.input[0] in known.ranges:
+        if only_moves(node) and node.input[0] in known.ranges:
             known.ranges[node.output[0]] = known.ranges[node.input[0]]
             done += 1
     return done
 
 
-def _only_moves(node: NodeProto) -> bool:
+def only_moves(node: NodeProto) -> bool:
+    """Whether what comes out lies on the grid of what goes in; a Resize may mix values."""
     return node.op_type in SAME_GRID and (node.op_type != "Resize" or attribute(node, "mode", b"nearest") == b"nearest")
 
 
@@ -145,7 +146,7 @@ def quantizable_nodes(
     given: set[str] = set()  # what they give
     for node in graph.nodes:
         moved = node.op_type in MOVED
-        if moved and not given.issuperset(_activations(graph, node, target)):
+        if moved and given.isdisjoint(_activations(graph, node, target)):
             continue
         if (not moved or _moves_values(graph, node)) and _is_quantizable(graph, known, node, target, keep_float):
             chosen.append(node)
@@ -238,7 +239,7 @@ def _has_kernel(
         return False
     if node.op_type in WEIGHTED and not all(graph.is_constant(name) for name in node.input[1:] if name):
         return False
-    if node.op_type in SAME_GRID and not _only_moves(node):
+    if node.op_type in SAME_GRID and not only_moves(node):
         return False
     if node.op_type == "Conv" and not target.any_convolution:
         weight, group = graph.constants[node.input[1]], attribute(node, "group", 1)

@@ -94,5 +94,5 @@ def test_what_is_no_picture_is_one_line(bundle: Path, tmp_path: Path) -> None:
         demo.read({"fake_b": np.zeros((1, 10))})
     with pytest.raises(BadData, match="is no picture$"):
         demo.read({"fake_b": np.full((1, 3, 2, 2), np.nan)})
-    with pytest.raises(UsageError, match="no bundle for 'translate' in .* make one: edge-kit compress cyclegan$"):
+    with pytest.raises(UsageError, match="no bundle for 'style' in .* make one: edge-kit compress cyclegan$"):
         run_demo(DemoRequest("style", synthetic=True), Workspace.open(tmp_path), print)

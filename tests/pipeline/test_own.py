@@ -116,10 +116,15 @@ def test_pictures_are_prepared_in_a_way_that_is_said_aloud(folder: Path, session
 
 
 def open_net(path: Path) -> Path:
-    """A sum and an operator without INT8 kernels, of any height and width."""
-    nodes = [helper.make_node("Add", ["a", "b"], ["s"]), helper.make_node("Softsign", ["s"], ["y"])]
+    """A convolution, a sum and an operator without INT8 kernels, of any height and width."""
+    nodes = [
+        helper.make_node("Conv", ["a", "w"], ["c"]),
+        helper.make_node("Add", ["c", "b"], ["s"]),
+        helper.make_node("Softsign", ["s"], ["y"]),
+    ]
+    weights = {"w": RNG.normal(0, 1, (3, 3, 1, 1)).astype(np.float32)}
     axes: list[int | str] = ["batch", 3, "h", "w"]
-    onnx.save(build(nodes, {}, {"a": axes, "b": axes}, {"y": axes}).to_model(), path)
+    onnx.save(build(nodes, weights, {"a": axes, "b": axes}, {"y": axes}).to_model(), path)
     return path
 
 

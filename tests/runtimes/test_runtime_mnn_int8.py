@@ -84,7 +84,7 @@ def answers(graph: Path, folder: Path) -> tuple[NDArray[np.float32], NDArray[np.
 def test_it_computes_what_the_file_says(middle: Fill, tmp_path: Path) -> None:
     got, want, exact = answers(lowered(middle, "mnn", tmp_path), tmp_path)
     # Sums are exact, and a value halfway between two steps goes either way: a step now and then, of 255.
-    assert np.linalg.norm(got - want) < 0.5 * np.linalg.norm(want - exact)
+    assert np.linalg.norm(got - want) < 0.8 * np.linalg.norm(want - exact)
 
 
 @pytest.mark.parametrize("target", ["arm64", "x86-vnni", "tensorrt"])

@@ -132,10 +132,10 @@ register(
         task="translate",
         paper="arXiv:1703.10593",
         licence="Apache-2.0",
-        source="PaddlePaddle/models release/1.6, PaddleCV/PaddleGAN; instance norm, output padding; parameters with "
-        "two discriminators of 2,765,633, multiply-accumulates without",
+        source="PaddlePaddle/models release/1.6, PaddleCV/PaddleGAN; instance norm, output padding; parameters "
+        "without the two discriminators of 2,765,633, which are trained with and not shipped",
         data="unpaired",
-        parameters=11_237_640,
+        parameters=5_706_374,
         macs=25_392_316_416,
         published_sizes={},
         build=CycleGan,
