@@ -88,4 +88,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, _interrupt)
     # Paddle warns about compilers it does not need; nothing it says at import is for our users.
     warnings.filterwarnings("ignore", module=r"paddle\..*")
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # before a command began, or behind its end
+        sys.stderr.write("edge-kit: interrupted\n")
+        sys.exit(INTERRUPTED)
