@@ -77,10 +77,10 @@ class OpenVinoSession:
         """What runs inputs of these shapes."""
         if self.single and all(inputs[spec.name].shape == spec.with_batch(1) for spec in self.inputs):
             return self.single
-        if self._may_not_fit:
-            self._settle({name: array.shape for name, array in inputs.items() if name in self._read})
         if self._any is None:
             self._any = Compiled(self._compile(self._model), self.outputs)
+        if self._may_not_fit:
+            self._settle({name: array.shape for name, array in inputs.items() if name in self._read})
         return self._any
 
     def run(self, inputs: Tensors) -> dict[str, Array]:

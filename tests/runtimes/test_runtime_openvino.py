@@ -106,6 +106,16 @@ def test_a_batch_of_one_runs_with_every_shape_known_and_others_run_too(tmp_path:
     np.testing.assert_allclose(session.run(feeds)[name][1:2], session.run(alone)[name], rtol=1e-5, atol=1e-6)
 
 
+def test_batches_of_any_size_follow_each_other_through_several_inputs(tmp_path: Path) -> None:
+    build = Build()
+    build.output(build.op("Add", build.input("a", "N", 3), build.input("b", "N", 3)))
+    session = OpenVinoRuntime().load(build.save(tmp_path / "graph.onnx"))
+    [name] = session.outputs
+    for size in (5, 2, 1, 5):
+        feeds = build.feeds(size)
+        np.testing.assert_allclose(session.run(feeds)[name], feeds["a"] + feeds["b"], rtol=1e-6)
+
+
 def test_a_gpu_that_is_not_there_lists_what_is(write_graph: WriteGraph) -> None:
     runtime = OpenVinoRuntime()
     if any(name.startswith("GPU") for name in runtime._started().available_devices):
