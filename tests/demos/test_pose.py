@@ -25,6 +25,8 @@ from edge_kit.train.recipe import Recipe
 from edge_kit.zoo import Setup, ZooEntry, register
 from edge_kit.zoo.keypoints import keypoint_graphs
 
+pytestmark = pytest.mark.slow  # a whole path each; CI walks others
+
 
 class PoseNet(nn.Layer):
     def __init__(self, keypoints):

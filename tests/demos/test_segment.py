@@ -29,6 +29,8 @@ from edge_kit.train.recipe import Recipe
 from edge_kit.zoo import Setup, ZooEntry, register
 from edge_kit.zoo.segmentation import segmentation_graphs
 
+pytestmark = pytest.mark.slow  # a whole path each; CI walks others
+
 
 class SceneNet(nn.Layer):
     def __init__(self, num_classes):

@@ -19,6 +19,8 @@ from edge_kit.zoo import Setup, ZooEntry, register
 from edge_kit.zoo.metric_learning.losses import ArcMargin, NPairs
 from edge_kit.zoo.metric_learning.resnet50 import graphs
 
+pytestmark = pytest.mark.slow  # a whole path each; CI walks others
+
 
 class Small(nn.Layer):
     def __init__(self, num_classes, loss=ArcMargin):

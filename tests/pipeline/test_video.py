@@ -27,6 +27,8 @@ from edge_kit.train.recipe import Recipe
 from edge_kit.zoo import Setup, ZooEntry, register
 from edge_kit.zoo.video.tsm import TemporalShift, graphs
 
+pytestmark = pytest.mark.slow  # a whole path each; CI walks others
+
 
 class Small(nn.Layer):
     def __init__(self, num_classes, segments):
