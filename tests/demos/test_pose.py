@@ -15,6 +15,8 @@ from edge_kit.core.workspace import Workspace
 from edge_kit.data.mini.figures import figure
 from tests.conftest import ANY_RATIO, Cli, Result, install_distribution
 
+pytestmark = pytest.mark.slow  # a whole path each; CI walks others
+
 POSES = """
 from paddle import nn
 
@@ -24,9 +26,6 @@ from edge_kit.data.coco_keypoints import PoseChanges
 from edge_kit.train.recipe import Recipe
 from edge_kit.zoo import Setup, ZooEntry, register
 from edge_kit.zoo.keypoints import keypoint_graphs
-
-pytestmark = pytest.mark.slow  # a whole path each; CI walks others
-
 
 class PoseNet(nn.Layer):
     def __init__(self, keypoints):

@@ -18,6 +18,8 @@ from edge_kit.data.mini.clip import film
 from runtimes.deploy import load_bundle
 from tests.conftest import ANY_RATIO, Cli, Result, install_distribution
 
+pytestmark = pytest.mark.slow  # a whole path each; CI walks others
+
 SCENES = """
 from paddle import nn
 from paddle.nn import functional
@@ -28,9 +30,6 @@ from edge_kit.data.augment import SceneCrop
 from edge_kit.train.recipe import Recipe
 from edge_kit.zoo import Setup, ZooEntry, register
 from edge_kit.zoo.segmentation import segmentation_graphs
-
-pytestmark = pytest.mark.slow  # a whole path each; CI walks others
-
 
 class SceneNet(nn.Layer):
     def __init__(self, num_classes):

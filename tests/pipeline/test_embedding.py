@@ -7,6 +7,8 @@ import pytest
 
 from tests.conftest import ANY_RATIO, Cli, Result, install_distribution
 
+pytestmark = pytest.mark.slow  # a whole path each; CI walks others
+
 EMBEDDER = """
 from paddle import nn
 
@@ -18,9 +20,6 @@ from edge_kit.train.recipe import Recipe
 from edge_kit.zoo import Setup, ZooEntry, register
 from edge_kit.zoo.metric_learning.losses import ArcMargin, NPairs
 from edge_kit.zoo.metric_learning.resnet50 import graphs
-
-pytestmark = pytest.mark.slow  # a whole path each; CI walks others
-
 
 class Small(nn.Layer):
     def __init__(self, num_classes, loss=ArcMargin):

@@ -17,6 +17,8 @@ from runtimes.deploy import load_bundle
 from tests.camera.parts import read_video, shown
 from tests.conftest import ANY_RATIO, Cli, Result, install_distribution
 
+pytestmark = pytest.mark.slow  # a whole path each; CI walks others
+
 WATCHER = """
 from paddle import nn
 
@@ -26,9 +28,6 @@ from edge_kit.data.kinetics import MultiScaleCrop
 from edge_kit.train.recipe import Recipe
 from edge_kit.zoo import Setup, ZooEntry, register
 from edge_kit.zoo.video.tsm import TemporalShift, graphs
-
-pytestmark = pytest.mark.slow  # a whole path each; CI walks others
-
 
 class Small(nn.Layer):
     def __init__(self, num_classes, segments):
