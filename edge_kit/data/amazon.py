@@ -12,7 +12,7 @@ Source: PaddlePaddle/models release/1.6, PaddleRec/din (data section).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from edge_kit.core.behaviour import Behaviour, BehaviourPreprocess
 from edge_kit.core.errors import BadData
 from edge_kit.core.files import sha256_file
 from edge_kit.core.tensors import Tensors
-from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions, evenly_spread, shuffled
+from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions
+from edge_kit.data.listed import ListedSamples
 from edge_kit.data.mini.shoppers import make_mini
 
 TRAIN, TEST, CONFIG = FILES = "paddle_train.txt", "paddle_test.txt", "config.txt"
@@ -33,7 +34,7 @@ Sample = tuple[Behaviour, int]
 """A user before an item, and whether he took it."""
 
 
-class ShopperFolder:
+class ShopperFolder(ListedSamples[Sample]):
     """A data set in that format; see `Dataset` for the methods.
 
     Attributes:
@@ -93,26 +94,6 @@ class ShopperFolder:
         for path in self._files:
             digest.update(sha256_file(path).encode())
         return digest.hexdigest()
-
-    def train_size(self) -> int:
-        return len(self._train)
-
-    def eval_size(self) -> int:
-        return len(self._test)
-
-    def train_batches(self, batch: int, epoch: int, seed: int, start: int = 0) -> Iterator[Tensors]:
-        for chosen in shuffled(len(self._train), batch, epoch, seed, start):
-            yield self._batch([self._train[i] for i in chosen])
-
-    def eval_batches(self, batch: int) -> Iterator[Tensors]:
-        yield from self._plain_batches(self._test, batch)
-
-    def calibration_batches(self, samples: int, batch: int) -> Iterator[Tensors]:
-        yield from self._plain_batches([self._train[i] for i in evenly_spread(len(self._train), samples)], batch)
-
-    def _plain_batches(self, samples: Sequence[Sample], batch: int) -> Iterator[Tensors]:
-        for start in range(0, len(samples), batch):
-            yield self._batch(samples[start : start + batch])
 
     def _batch(self, samples: Sequence[Sample]) -> Tensors:
         label = np.array([taken for _, taken in samples], np.int64)

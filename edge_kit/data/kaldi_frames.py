@@ -14,7 +14,7 @@ extension of their own were chosen here: there they are arguments.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from edge_kit.core.errors import BadData
 from edge_kit.core.files import sha256_file
 from edge_kit.core.speech import BANDS, DEPTH, FRAMES, AcousticPreprocess
 from edge_kit.core.tensors import Array, Tensors
-from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions, evenly_spread, shuffled
+from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions
+from edge_kit.data.listed import ListedSamples
 from edge_kit.data.mini.syllables import FEATURES, LABELS, NORMALISATION, STATES, make_mini
 
 SPLITS = ("train", "test")
@@ -52,7 +53,7 @@ class Sample:
     labels: Place
 
 
-class SpeechFolder:
+class SpeechFolder(ListedSamples[Sample]):
     """A data set of labelled frames; see `Dataset` for the methods.
 
     A batch holds `frames` (N, chunks, T, 3, 11, 80) float32, `state` and `cell` to start with, and `label`
@@ -80,26 +81,6 @@ class SpeechFolder:
             digest.update(sha256_file(path).encode())
         digest.update(repr([self._train, self._test]).replace(str(self._root), "").encode())
         return digest.hexdigest()
-
-    def train_size(self) -> int:
-        return len(self._train)
-
-    def eval_size(self) -> int:
-        return len(self._test)
-
-    def train_batches(self, batch: int, epoch: int, seed: int, start: int = 0) -> Iterator[Tensors]:
-        for chosen in shuffled(len(self._train), batch, epoch, seed, start):
-            yield self._batch([self._train[i] for i in chosen])
-
-    def eval_batches(self, batch: int) -> Iterator[Tensors]:
-        yield from self._plain_batches(self._test, batch)
-
-    def calibration_batches(self, samples: int, batch: int) -> Iterator[Tensors]:
-        yield from self._plain_batches([self._train[i] for i in evenly_spread(len(self._train), samples)], batch)
-
-    def _plain_batches(self, samples: Sequence[Sample], batch: int) -> Iterator[Tensors]:
-        for start in range(0, len(samples), batch):
-            yield self._batch(samples[start : start + batch])
 
     def _batch(self, samples: Sequence[Sample]) -> Tensors:
         delay, chunk = self.preprocess.delay, self.preprocess.chunk

@@ -16,7 +16,7 @@ Source: PaddlePaddle/models release/1.6, PaddleCV/ocr_recognition (data section)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,9 @@ from edge_kit.core.errors import BadData
 from edge_kit.core.images import Image
 from edge_kit.core.lines import IMAGE, LinePreprocess
 from edge_kit.core.tensors import Tensors
-from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions, evenly_spread, shuffled
+from edge_kit.data.dataset import FORMATS, DataFormat, OpenOptions
 from edge_kit.data.imagenet import picture_fault
+from edge_kit.data.listed import ListedSamples
 from edge_kit.data.mini.lines import make_mini
 
 SPLITS = ("train", "test")
@@ -48,7 +49,7 @@ class Sample:
     ids: tuple[int, ...]
 
 
-class LineFolder:
+class LineFolder(ListedSamples[Sample]):
     """A data set of text lines; see `Dataset` for the methods.
 
     A batch holds `image` (N, 1, H, W) float32, `label` (N, L) int32 filled up with 0, and `label_length` (N,) int64.
@@ -115,26 +116,6 @@ class LineFolder:
             state = sample.path.stat()
             digest.update(f"{sample.path.name} {sample.ids} {state.st_size} {state.st_mtime_ns}\n".encode())
         return digest.hexdigest()
-
-    def train_size(self) -> int:
-        return len(self._train)
-
-    def eval_size(self) -> int:
-        return len(self._test)
-
-    def train_batches(self, batch: int, epoch: int, seed: int, start: int = 0) -> Iterator[Tensors]:
-        for chosen in shuffled(len(self._train), batch, epoch, seed, start):
-            yield self._batch([self._train[i] for i in chosen])
-
-    def eval_batches(self, batch: int) -> Iterator[Tensors]:
-        yield from self._plain_batches(self._test, batch)
-
-    def calibration_batches(self, samples: int, batch: int) -> Iterator[Tensors]:
-        yield from self._plain_batches([self._train[i] for i in evenly_spread(len(self._train), samples)], batch)
-
-    def _plain_batches(self, samples: Sequence[Sample], batch: int) -> Iterator[Tensors]:
-        for start in range(0, len(samples), batch):
-            yield self._batch(samples[start : start + batch])
 
     def _batch(self, samples: Sequence[Sample]) -> Tensors:
         lengths = np.array([len(sample.ids) for sample in samples], np.int64)
