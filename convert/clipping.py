@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from convert.graph import Array
-from convert.quantization import Range
+from convert.quantization import STEPS, Range
 
 BINS = 2048
-STEPS = 255  # between the ends of an 8-bit grid
 CANDIDATES = 128  # limits that a search tries
 
 
@@ -107,7 +106,7 @@ def _search(seen: Magnitudes, error: Callable[[Array, Array, Array], float]) -> 
     errors = []
     for limit in limits:
         span = seen.cut(limit)
-        step = (span.high - span.low) / STEPS
+        step = span.width / STEPS
         rounded = np.minimum(np.rint(sizes / step) * step, limit)
         errors.append(error(sizes, rounded, seen.counts))
     return float(limits[int(np.argmin(errors))])

@@ -24,6 +24,7 @@ from convert.passes.place import (
     WEIGHTED,
     absorb_activations,
     choose_float_nodes,
+    keep_drowned_sums_float,
     keep_islands_float,
     only_moves,
     place_quantizers,
@@ -266,6 +267,7 @@ BEFORE_PLACING: tuple[Pass, ...] = (
 """The passes that find out what is to be known of a float graph."""
 
 PLACING: tuple[Pass, ...] = (
+    Pass(keep_drowned_sums_float, lambda job: keep_drowned_sums_float(job.graph, job.known)),
     Pass(keep_islands_float, lambda job: keep_islands_float(job.graph, job.known)),
     Pass(keep_sequences_float, lambda job: keep_sequences_float(job.graph, job.known)),
     Pass(absorb_activations, lambda job: absorb_activations(job.graph, job.known, job.target, job.keep_float)),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from convert.graph import Array, Graph
-from convert.quantization import Range
+from convert.quantization import STEPS, Range
 
 LIMIT = 5.0
 """Largest error of a channel, in units of its noise, that passes; few values may lie further off (`allowance`).
@@ -34,7 +34,6 @@ FLOAT_ERROR = 1e-3
 ONNX Runtime and OpenVINO in float32 were measured to differ by 2.2e-6 at most, OpenVINO in bfloat16 by 1.3e-2
 (MobileNetV2 and ResNet18 at 64 x 64, worst channel of all tensors).
 """
-LEVELS = 255
 WEIGHT_LEVELS = 63  # either side of zero: weights kept from saturating in pairs use half of their 127
 
 
@@ -132,7 +131,7 @@ class Evidence:
         unit = self.float_error / LIMIT * self.signal()
         if not self.quantized or not self._noise:
             return np.full_like(self.errors(), unit)
-        step = max((span.high - span.low) / LEVELS, unit)
+        step = max(span.width / STEPS, unit)
         rounded = np.mean(self._noise, axis=0)
         # A channel may be lucky in its roundings, and the suspect's not be: none is held to less than the mean.
         noise: Array = np.sqrt(np.maximum(rounded, rounded.mean()) + step**2 / 12)  # 1/12: variance of one rounding
@@ -155,7 +154,7 @@ class Evidence:
 
 def to_levels(values: Array, span: Range) -> Array:
     """Values rounded to the 8-bit grid of their range."""
-    step = max(span.high - span.low, 1e-12) / LEVELS
+    step = max(span.width, 1e-12) / STEPS
     return np.asarray(np.rint(values / step) * step, values.dtype)
 
 

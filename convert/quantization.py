@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+STEPS = 255  # between the ends of an 8-bit grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Range:
     def holding(cls, low: float, high: float) -> Range:
         """The smallest range that holds `low`, `high` and zero."""
         return cls(min(low, 0.0), max(high, 0.0))
+
+    @property
+    def width(self) -> float:
+        """From end to end."""
+        return self.high - self.low
 
     def intersect(self, other: Range) -> Range:
         """The values in both ranges."""

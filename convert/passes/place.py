@@ -9,7 +9,7 @@ from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute, label
 from convert.pairs import fit_any_pairs, fit_channels, fit_pairs, is_depthwise
-from convert.quantization import Quantization, Range
+from convert.quantization import STEPS, Quantization, Range
 from edge_kit.core.errors import unknown_name
 from runtimes.targets import Target
 
@@ -29,6 +29,9 @@ SAME_GRID = (
 SUMS = ("Add", "GlobalAveragePool", "AveragePool")
 MOVED = ("Concat", "Pad", "Slice")
 """Move values too, as often between floats: taken only where something that they read is quantized anyway."""
+
+FEWEST_STEPS = 2
+"""Of a sum's grid, over the range of a summand: with fewer, what the summand says is rounded away."""
 
 REGRID = (*MOVED, "LeakyRelu")
 """From grid to grid, value by value: at the end of a graph nothing rounds what they give, and they stay float."""
@@ -91,6 +94,21 @@ def keep_islands_float(graph: Graph, known: Quantization) -> int:
     for name in lost:
         del known.ranges[name]
     return len(lost)
+
+
+def keep_drowned_sums_float(graph: Graph, known: Quantization) -> int:
+    """Forget the ranges of sums on whose grid a summand has no two steps: all that it says would be rounded away.
+
+    Such is the mask of an attention: -1e9 where nothing is to be looked at, beside scores of a few units.
+    """
+    done = 0
+    for node in graph.nodes:
+        sum_of = known.ranges.get(node.output[0]) if node.op_type == "Add" else None
+        spans = [known.ranges[name].width for name in node.input if name in known.ranges]
+        if sum_of is not None and spans and min(spans) < FEWEST_STEPS * sum_of.width / STEPS:
+            del known.ranges[node.output[0]]
+            done += 1
+    return done
 
 
 def absorb_activations(graph: Graph, known: Quantization, target: Target, keep_float: Collection[str] = ()) -> int:
@@ -263,7 +281,7 @@ def _grid(span: Range, target: Target) -> tuple[np.float32, Array]:
     """
     if target.symmetric:
         return np.float32(max(-span.low, span.high, 1e-12) / 127), np.array(0, np.int8)
-    scale = np.float32(max(span.high - span.low, 1e-12) / 255)
+    scale = np.float32(max(span.width, 1e-12) / STEPS)
     zero = round(-span.low / float(scale))
     return scale, np.array(zero, np.uint8) if target.unsigned_activations else np.array(zero - 128, np.int8)
 

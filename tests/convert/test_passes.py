@@ -20,6 +20,7 @@ from convert.passes.canonical import (
 from convert.passes.lift import lift_quantization
 from convert.passes.place import (
     absorb_activations,
+    keep_drowned_sums_float,
     keep_islands_float,
     place_quantizers,
     share_grids,
@@ -203,6 +204,35 @@ def test_sums_that_no_convolution_stands_beside_stay_float(target: str, tmp_path
     conv = next(node for node in graph.nodes if node.op_type == "Conv")
     assert conv.input[0] == "image.dequantized"
     assert np.abs(run(graph, {"image": IMAGE}, tmp_path)["y"] - before).max() < 0.1 * np.abs(before).max()
+
+
+@pytest.mark.parametrize(("mask", "drowned"), [(-1e9, 1), (-4.0, 0)])
+def test_a_sum_with_a_mask_stays_float_where_its_grid_would_round_the_scores_away(
+    mask: float, drowned: int, tmp_path: Path
+) -> None:
+    """Scores of a Gemm, the mask of an attention beside them, softmax and a second Gemm."""
+    nodes = [
+        helper.make_node("Gemm", ["seen", "w0", "b0"], ["scores"]),
+        helper.make_node("Mul", ["far", "mask"], ["hidden"]),
+        helper.make_node("Add", ["scores", "hidden"], ["sum"]),
+        helper.make_node("Softmax", ["sum"], ["shares"], axis=1),
+        helper.make_node("Gemm", ["shares", "w1", "b1"], ["y"]),
+    ]
+    constants = {"w0": floats(6, 5), "b0": floats(5), "w1": floats(5, 3), "b1": floats(3)}
+    graph = build(
+        nodes,
+        {**constants, "mask": np.array(mask, np.float32)},
+        {"seen": ["N", 6], "far": ["N", 5]},
+        {"y": ["N", 3]},
+    )
+    given = {"seen": floats(16, 6), "far": (np.arange(5) >= np.arange(16)[:, None] % 4 + 1).astype(np.float32)}
+    before = run(graph, given, tmp_path)["y"]
+    known = Quantization(observe_ranges(graph, [given]))
+    assert keep_drowned_sums_float(graph, known) == drowned
+    place_quantizers(graph, known, TARGETS["x86-vnni"])
+    add = next(node for node in graph.nodes if node.op_type == "Add")
+    assert ("hidden" in add.input) == bool(drowned), "the mask itself needs no grid either"
+    assert np.abs(run(graph, given, tmp_path)["y"] - before).max() < 0.05 * np.abs(before).max()
 
 
 def test_a_clip_behind_what_stays_float_stays(tmp_path: Path) -> None:
