@@ -241,8 +241,9 @@ def _apart(onnx: Any, nodes: list[Any], known: set[str], halves: _Halves) -> lis
 
     for node in nodes:
         moves = node.op_type in MOVING
-        if moves and all(name in ends for name in node.input if name not in halves.constants):
-            low = min(ends[name] for name in node.input if name in ends)
+        moved = [name for name in node.input if name not in halves.constants] if moves else []
+        if moved and all(name in ends for name in moved):
+            low = min(ends[name] for name in moved)
             ends |= {name: low for name in node.output if name not in ends}
         if moves or node.op_type in EXACT:
             made.append(node)

@@ -56,7 +56,12 @@ def shuffled(b: Build, x: str) -> str:
     return b.op("Transpose", x, perm=[0, 1, 3, 2])
 
 
-MIDDLES = [padded_pool, pool, residual, joined, grouped, depthwise, gated, shuffled]
+def weighed(b: Build, x: str) -> str:
+    """By constants that are moved first."""
+    return b.op("Mul", x, b.op("Unsqueeze", b.positive(16), b.ints(0, 2, 3)))
+
+
+MIDDLES = [padded_pool, pool, residual, joined, grouped, depthwise, gated, shuffled, weighed]
 
 
 def lowered(middle: Fill, target: str, folder: Path) -> Path:
