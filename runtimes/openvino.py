@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -118,7 +119,6 @@ class OpenVinoRuntime:
     def __init__(self) -> None:
         with no_telemetry():
             self._ov = import_engine("openvino", "openvino", "openvino")
-        self._core: Any = None  # made on first use, as it looks for devices
 
     def version(self) -> str:
         """Version of openvino, without its build."""
@@ -151,7 +151,7 @@ class OpenVinoRuntime:
 
     def _open(self, graph: Path, options: dict[str, Any], device: str) -> OpenVinoSession:
         known = None if graph.suffix == IR else read_interface(graph)
-        core = self._started()
+        core = shared_core(self._ov)
         target = self._device(device)
         try:
             # Asked for by name: read_model tries every front-end in turn, and some print.
@@ -165,13 +165,8 @@ class OpenVinoRuntime:
         except Exception as fault:  # its exceptions share no base class of their own
             raise BadData(f"openvino cannot load {str(graph)!r}: {_reason(fault)}") from fault
 
-    def _started(self) -> Any:
-        if self._core is None:
-            self._core = self._ov.Core()
-        return self._core
-
     def _device(self, device: str) -> str:
-        available = [str(name) for name in self._started().available_devices]
+        available = [str(name) for name in shared_core(self._ov).available_devices]
         for name in available:
             if name.split(".")[0] == device.upper():  # several of a kind are GPU.0, GPU.1
                 return name
@@ -179,6 +174,17 @@ class OpenVinoRuntime:
             f"runtime 'openvino' has no device {device!r} here; openvino {self.version()} offers: "
             f"{', '.join(available)}; a GPU needs Intel's OpenCL driver"
         )
+
+
+@cache
+def shared_core(engine: Any) -> Any:
+    """The one core of this process, made on first use, as it looks for devices.
+
+    The first device that a core opens gives the thread another stack for signals, and the last of it takes that away.
+    Of two cores that end in the order they began, the thread keeps a stack that is gone: the next signal, be it
+    Ctrl-C, ends the process with a segmentation fault (measured, 2026.4.1). One that never ends cannot do that.
+    """
+    return engine.Core()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from tests.runtimes.graphs import Build
 
 pytest.importorskip("openvino")
 
-from runtimes.openvino import OpenVinoRuntime  # noqa: E402  # after the engine is known to be there
+from runtimes.openvino import OpenVinoRuntime, shared_core  # noqa: E402  # after the engine is known to be there
 
 WriteGraph = Callable[..., Path]
 Save = Callable[[onnx.GraphProto], Path]
@@ -38,6 +38,21 @@ get_runtime("openvino").load(pathlib.Path(sys.argv[1]))
 print("openvino_telemetry" in sys.modules)
 """
 
+SIGNALLED = """
+import gc, os, pathlib, signal, sys
+from runtimes.registry import get_runtime
+held = [get_runtime("openvino") for _ in range(3)]
+held = [(runtime, runtime.load(pathlib.Path(sys.argv[1]))) for runtime in held]
+while held:
+    del held[0]
+    gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
 
 def test_nothing_is_sent_and_nothing_is_written_to_the_home_folder(write_graph: WriteGraph, tmp_path: Path) -> None:
     home = tmp_path / "home"
@@ -51,6 +66,11 @@ def test_nothing_is_sent_and_nothing_is_written_to_the_home_folder(write_graph: 
     )
     assert done.stdout.strip() == "False"
     assert list(home.iterdir()) == []
+
+
+def test_a_signal_is_taken_after_runtimes_ended_in_the_order_they_began(write_graph: WriteGraph) -> None:
+    done = subprocess.run([sys.executable, "-c", SIGNALLED, str(write_graph())], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
 
 
 def test_a_missing_engine_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +138,7 @@ def test_batches_of_any_size_follow_each_other_through_several_inputs(tmp_path: 
 
 def test_a_gpu_that_is_not_there_lists_what_is(write_graph: WriteGraph) -> None:
     runtime = OpenVinoRuntime()
-    if any(name.startswith("GPU") for name in runtime._started().available_devices):
+    if any(name.startswith("GPU") for name in shared_core(runtime._ov).available_devices):
         pytest.skip("there is a GPU")
     with pytest.raises(UsageError) as caught:
         runtime.load(write_graph(), device="gpu")
