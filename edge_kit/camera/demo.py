@@ -20,16 +20,8 @@ PACKAGE = "demos"  # by name: it stands on the floor above, which imports from h
 GROUP = "edge_kit.demos"  # an entry point names a module that registers demos when imported
 
 
-class Demo(Protocol):
-    """One kind of answer, over any bundle that gives it; each method is a stage, on a thread of its own."""
-
-    def prepare(self, image: Image) -> Tensors:
-        """A picture as the network takes it, a batch of one.
-
-        Args:
-            image: (H, W, 3) uint8, BGR.
-        """
-        ...
+class Answering(Protocol):
+    """One kind of answer, over any bundle that gives it; each method is a stage."""
 
     def infer(self, graphs: Graphs, inputs: Tensors) -> Tensors:
         """Run the network, whatever runs it."""
@@ -39,12 +31,41 @@ class Demo(Protocol):
         """What the outputs say."""
         ...
 
+    def same(self, first: Answer, second: Answer) -> bool:
+        """Whether two models say the same."""
+        ...
+
+
+class Demo(Answering, Protocol):
+    """Answers to pictures; each stage has a thread of its own."""
+
+    def prepare(self, image: Image) -> Tensors:
+        """A picture as the network takes it, a batch of one.
+
+        Args:
+            image: (H, W, 3) uint8, BGR.
+        """
+        ...
+
     def draw(self, image: Image, answer: Answer) -> None:
         """Draw the answer on a picture, in place."""
         ...
 
-    def same(self, first: Answer, second: Answer) -> bool:
-        """Whether two models say the same of a frame."""
+
+@runtime_checkable
+class TextDemo(Answering, Protocol):
+    """Answers to lines of text, in a terminal."""
+
+    def parse(self, text: str) -> Tensors:
+        """A line as the network takes it.
+
+        Raises:
+            BadData: It is none that the network takes.
+        """
+        ...
+
+    def write(self, text: str, answer: Answer) -> str:
+        """The answer beside its line, for people."""
         ...
 
 
@@ -65,6 +86,19 @@ class Acting(Protocol):
         ...
 
 
+@runtime_checkable
+class Enrolling(Protocol):
+    """A demo that is shown things, and finds them again."""
+
+    def enrol(self, name: str) -> None:
+        """Keep what is read next, once; from any thread.
+
+        Args:
+            name: To find it by; empty for a number.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DemoKind:
     """A demo by its name.
@@ -80,7 +114,7 @@ class DemoKind:
     name: str
     title: str
     tasks: tuple[str, ...]
-    make: Callable[[Bundle], Demo]
+    make: Callable[[Bundle], Demo | TextDemo]
     example: str = "mobilenetv2"
 
 

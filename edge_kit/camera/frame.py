@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_kit.core.errors import UsageError
 from edge_kit.core.images import Image
 from edge_kit.core.tensors import Tensors
+
+if TYPE_CHECKING:
+    from edge_kit.camera.lineup import Cast
 
 Answer = Mapping[str, Any]
 """What a demo reads from a network's outputs, as JSON holds it."""
@@ -69,11 +72,13 @@ class Shot:
         image: (H, W, 3) uint8, BGR.
         seconds: In the time of the source: of a live one since it was opened, of a file since its start.
         name: Of the file, where each picture is one.
+        text: That was read, where a demo answers to that; its image is `EMPTY`.
     """
 
     image: Image
     seconds: float
     name: str = ""
+    text: str = ""
 
 
 @dataclass(slots=True)
@@ -81,7 +86,7 @@ class Run:
     """What one model made of a frame.
 
     Attributes:
-        model: What it is: `runtime`, `precision`, as JSON holds it.
+        model: What it is: `bundle`, `runtime`, `precision`, as JSON holds it.
         outputs: Of its network.
         ms: That it took.
         answer: What the outputs say; set by `postprocess`.
@@ -102,6 +107,7 @@ class Frame:
         shot: As it was captured; no stage draws on it.
         captured: When, in seconds of the pipeline's clock.
         ms: What each stage took, by its name.
+        cast: What runs on it: all that was chosen when `preprocess` began, and no other until it is drawn.
         inputs: Of the network, set by `preprocess`.
         runs: Of the model that was chosen, and behind it of the one it is held against; set by `inference`.
         shown: The picture with what is drawn on it, (H, W, 3) uint8, BGR; set by `draw`.
@@ -111,6 +117,7 @@ class Frame:
     shot: Shot
     captured: float
     ms: dict[str, float] = field(default_factory=dict)
+    cast: Cast[Any] = field(init=False)
     inputs: Tensors = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     shown: Image = field(default_factory=lambda: EMPTY)

@@ -35,7 +35,7 @@ class Summary:
 
     Attributes:
         source: For people.
-        frames: That went the whole way.
+        frames: That went the whole way, or lines of text.
         dropped: Replaced by a newer one before any work was done on them; only live sources drop.
         unread: That the source could not give: broken, or of 0 x 0.
         seconds: From the first frame captured to the last one done.
@@ -44,6 +44,7 @@ class Summary:
         latency_ms: From captured to done, waiting included, p50 and p99 of the same frames.
         ended: Why: `source ended`, `enough frames`, `interrupted` or `window closed`.
         notes: What went wrong and was survived, one line each.
+        unit: What was counted: `frames` or `lines`.
     """
 
     source: str
@@ -56,6 +57,7 @@ class Summary:
     latency_ms: Mapping[str, float]
     ended: str
     notes: tuple[str, ...] = ()
+    unit: str = "frames"
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -92,7 +94,9 @@ class Meter:
             recent = {name: list(values)[-RECENT:] for name, values in self._ms.items()}
         return Reading(fps, {name: float(np.median(values)) for name, values in recent.items()})
 
-    def summary(self, source: str, dropped: int, unread: int, ended: str, notes: tuple[str, ...]) -> Summary:
+    def summary(
+        self, source: str, dropped: int, unread: int, ended: str, notes: tuple[str, ...], unit: str = "frames"
+    ) -> Summary:
         """The figures of the whole run."""
         seconds = self._last - self._first
         p50, p99 = (float(value) for value in np.percentile(self._latency or [0.0], (50, 99)))
@@ -107,4 +111,5 @@ class Meter:
             {"p50": p50, "p99": p99},
             ended,
             notes,
+            unit,
         )

@@ -15,7 +15,7 @@ class Model:
     """Graphs that are loaded, and what they are.
 
     Attributes:
-        about: `runtime` and `precision`; written on every frame and every line.
+        about: `bundle`, `runtime` and `precision`; written on every frame and every line.
         graphs: By name.
     """
 
@@ -31,4 +31,4 @@ class Model:
         """
         sessions = load_bundle(bundle, precision=precision, runtime=runtime, threads=threads)
         graphs = {name: session.run for name, session in sessions.items()}
-        return cls({"runtime": runtime, "precision": precision}, graphs)
+        return cls({"bundle": bundle.path.name, "runtime": runtime, "precision": precision}, graphs)

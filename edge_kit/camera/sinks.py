@@ -143,6 +143,8 @@ def as_document(frame: Frame) -> dict[str, Any]:
     document: dict[str, Any] = {"frame": frame.index, "seconds": round(frame.shot.seconds, 6)}
     if frame.shot.name:
         document["name"] = frame.shot.name
+    if frame.shot.text:
+        document["text"] = frame.shot.text
     ms = {name: round(value, 3) for name, value in frame.ms.items()}
     for place, run in zip(("", "against"), frame.runs, strict=False):
         told = {**run.model, "answer": run.answer}

@@ -1,4 +1,4 @@
-"""The stages between capture and sinks, over any demo."""
+"""The stages between capture and sinks, over whatever demo a frame is given to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_kit.camera.overlay import enlarged, put_frame, put_lines, speed_lines
 from edge_kit.core.images import Image
 
 
-def stages_of(demo: Demo, lineup: Lineup, meter: Meter | None, region: Region = WHOLE) -> list[Stage]:
+def stages_of(lineup: Lineup[Demo], meter: Meter | None, region: Region = WHOLE) -> list[Stage]:
     """Preprocess, inference, postprocess, draw.
 
     Args:
@@ -20,15 +20,17 @@ def stages_of(demo: Demo, lineup: Lineup, meter: Meter | None, region: Region = 
     """
 
     def preprocess(frame: Frame) -> None:
-        frame.inputs = demo.prepare(region.of(frame.shot.image))
+        frame.cast = lineup.now()
+        frame.inputs = frame.cast.demo.prepare(region.of(frame.shot.image))
 
     def inference(frame: Frame) -> None:
-        frame.runs = lineup.run(demo, frame.inputs)
+        frame.runs = frame.cast.run(frame.inputs)
 
     def postprocess(frame: Frame) -> None:
+        demo = frame.cast.demo
         for run in frame.runs:
             run.answer = demo.read(run.outputs)
-        lineup.count(demo, frame.runs)
+        lineup.count(frame.cast, frame.runs)
         if isinstance(demo, Acting):
             demo.act(frame.runs[0].answer)
 
@@ -38,7 +40,7 @@ def stages_of(demo: Demo, lineup: Lineup, meter: Meter | None, region: Region = 
 
     def draw(frame: Frame) -> None:
         image, reading = enlarged(frame.shot.image), meter.now()
-        parts = [_drawn(demo, image.copy(), region, run, reading) for run in frame.runs]
+        parts = [_drawn(frame.cast.demo, image.copy(), region, run, reading) for run in frame.runs]
         frame.shown = parts[0] if len(parts) == 1 else import_cv2().hconcat(parts)
 
     return [*stages, Stage("draw", draw)]

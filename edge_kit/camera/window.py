@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 
 from edge_kit.camera.frame import Frame
 from edge_kit.camera.opencv import import_cv2
@@ -31,10 +32,12 @@ class WindowSink:
 
     Args:
         title: Of the window.
+        keys: What else a key does.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, keys: Mapping[str, Callable[[], None]] | None = None) -> None:
         self.name, self._title, self._sized = "window", title, False
+        self._keys = {ord(key): do for key, do in (keys or {}).items()}
         self._cv2 = import_cv2()
         self._cv2.namedWindow(title, self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO)
 
@@ -44,8 +47,10 @@ class WindowSink:
             height, width = frame.shown.shape[:2]
             self._cv2.resizeWindow(self._title, width, height)
         self._cv2.imshow(self._title, frame.shown)
-        key = self._cv2.waitKey(1)
-        return key & 0xFF not in END_KEYS and self._is_open()
+        key = self._cv2.waitKey(1) & 0xFF
+        if key in self._keys:
+            self._keys[key]()
+        return key not in END_KEYS and self._is_open()
 
     def _is_open(self) -> bool:
         try:

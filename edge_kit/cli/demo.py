@@ -11,7 +11,9 @@ from edge_kit.cli.options import INTERRUPTED, JsonOption, WorkspaceOption, print
 
 
 def demo(
-    name: Annotated[str, typer.Argument(help="What to see: classify, read.")],
+    name: Annotated[
+        str, typer.Argument(help="What to see: classify, detect, segment, pose, read, style, act, search, play, tag.")
+    ],
     camera: Annotated[str | None, typer.Option(help="Index, rtsp:// or http:// of one; browser with --web.")] = None,
     video: Annotated[Path | None, typer.Option(help="A video file; every frame of it is run.")] = None,
     images: Annotated[Path | None, typer.Option(help="A folder of pictures.")] = None,
@@ -30,6 +32,11 @@ def demo(
     region: Annotated[
         str | None, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT in shares of the picture.", show_default="all of it")
     ] = None,
+    enrol: Annotated[Path | None, typer.Option(help="A folder of pictures for search to find again.")] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(help="A file of lines, for tag; - for what is piped in.", show_default="what is typed"),
+    ] = None,
     web: Annotated[bool, typer.Option("--web", help="Serve a page with the live picture and switches.")] = False,
     host: Annotated[str, typer.Option(help="Where the page listens; a token guards any but loopback.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Likewise; 0 for any that is free.")] = 8000,
@@ -45,9 +52,14 @@ def demo(
     request = DemoRequest(
         name, bundle, runtime, "int8" if int8 else "fp32", threads,
         camera, video, images, synthetic, save, jsonl, window, frames, compare, web, host, port,
-        Region.parse(region) if region else WHOLE,
+        Region.parse(region) if region else WHOLE, enrol, text,
     )  # fmt: skip
-    summary = run_demo(request, Workspace.open(workspace), lambda line: typer.echo(line, err=True))
+    summary = run_demo(
+        request,
+        Workspace.open(workspace),
+        lambda line: typer.echo(line, err=True),
+        lambda line: typer.echo(line, err=json),
+    )
     print_json(summary.as_dict()) if json else print_summary(summary)
     if summary.ended == "interrupted" and camera is None:
         raise typer.Exit(INTERRUPTED)  # a camera has no other end; of a file the rest is missing

@@ -8,14 +8,15 @@ from edge_kit.camera.meter import Summary
 
 
 def print_summary(summary: Summary) -> None:
-    """Frames and speed, the stages, and what went wrong and was survived."""
+    """Frames or lines and speed, the stages, and what went wrong and was survived."""
     console = Console()
 
     def line(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     lost = f", {summary.dropped:,} dropped, {summary.unread:,} unread" if summary.dropped or summary.unread else ""
-    line(f"{summary.frames:,} frames{lost} in {summary.seconds:.1f} s: {summary.fps:.1f} a second; {summary.ended}")
+    count = f"{summary.frames:,} {summary.unit}{lost}"
+    line(f"{count} in {summary.seconds:.1f} s: {summary.fps:.1f} a second; {summary.ended}")
     line("stages, p50 ms: " + ", ".join(f"{name} {ms:.2f}" for name, ms in summary.ms.items()))
     line(f"captured to done, ms: p50 {summary.latency_ms['p50']:.1f}, p99 {summary.latency_ms['p99']:.1f}")
     for note in summary.notes:

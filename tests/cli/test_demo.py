@@ -92,8 +92,10 @@ def test_the_page_is_served_while_frames_run_and_ctrl_c_ends_both(toy: Cli) -> N
     assert process.stderr is not None
     address = next(line.split()[1] for line in process.stderr if line.startswith("page: "))
     assert "<title>edge-kit demo</title>" in httpx.get(address).text
-    chosen = httpx.post(f"{address}choose", json={"runtime": "onnx", "precision": "fp32", "compare": True}).json()
-    assert chosen == {"runtime": "onnx", "precision": "fp32", "compare": True}
+    chosen = httpx.post(
+        f"{address}choose", json={"bundle": "toynet", "runtime": "onnx", "precision": "fp32", "compare": True}
+    ).json()
+    assert chosen == {"bundle": "toynet", "runtime": "onnx", "precision": "fp32", "compare": True}
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     printed, err = process.communicate(timeout=30)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from edge_kit.camera.demo import Demo
 from edge_kit.camera.frame import Frame
 from edge_kit.camera.lineup import Lineup
 from edge_kit.camera.meter import Meter
@@ -71,7 +72,7 @@ class Hub:
 
     name = "browser"
 
-    def __init__(self, meter: Meter, lineup: Lineup, *, most_clients: int = MOST_CLIENTS) -> None:
+    def __init__(self, meter: Meter, lineup: Lineup[Demo], *, most_clients: int = MOST_CLIENTS) -> None:
         self.latest: Picture | None = None
         self.ended = False
         self._meter, self._lineup, self._most = meter, lineup, most_clients

@@ -31,6 +31,7 @@ function fill(select, names) {
 }
 
 function showChoice(chosen) {
+  part("bundle").value = chosen.bundle;
   part("runtime").value = chosen.runtime;
   part("precision").value = chosen.precision;
   part("compare").checked = chosen.compare;
@@ -41,8 +42,17 @@ async function choose() {
   say("loading …");
   try {
     showChoice(await ask("/choose", {
-      runtime: part("runtime").value, precision: part("precision").value, compare: part("compare").checked,
+      bundle: part("bundle").value, runtime: part("runtime").value, precision: part("precision").value,
+      compare: part("compare").checked,
     }));
+  } catch (fault) {
+    say(String(fault));
+  }
+}
+
+async function enrol() {
+  try {
+    say((await ask("/enrol", {})).error || "");
   } catch (fault) {
     say(String(fault));
   }
@@ -79,8 +89,9 @@ function watch() {
 
 function showState() {
   const names = state.runs.map((run) => `${run.runtime} ${run.precision}`);
-  if (names.join() !== shownRuns) {
-    shownRuns = names.join();
+  const running = [state.runs[0].bundle, ...names].join();
+  if (running !== shownRuns) {
+    shownRuns = running;
     times.forEach((row) => row.splice(0));
     part("legend").replaceChildren(...names.map((name, i) => {
       const label = document.createElement("span");
@@ -171,15 +182,18 @@ function sendFrames(own) {
 async function start() {
   try {
     const choices = await ask("/choices");
+    fill(part("bundle"), choices.bundles);
     fill(part("runtime"), choices.runtimes);
     fill(part("precision"), choices.precisions);
     showChoice(choices);
     part("camera").hidden = !choices.camera;
+    part("enrol").hidden = !choices.enrols;
   } catch (fault) {
     say(String(fault));
   }
-  for (const id of ["runtime", "precision", "compare"]) part(id).addEventListener("change", choose);
+  for (const id of ["bundle", "runtime", "precision", "compare"]) part(id).addEventListener("change", choose);
   part("camera").addEventListener("click", sendOwnCamera);
+  part("enrol").addEventListener("click", enrol);
   watch();
 }
 

@@ -17,6 +17,7 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel
 
+from edge_kit.camera.demo import Demo
 from edge_kit.camera.lineup import OTHER, Lineup
 from edge_kit.camera.web.browser import MOST_BYTES, BrowserSource
 from edge_kit.camera.web.guard import Guard, token_for
@@ -33,6 +34,7 @@ START_S, GRACE_S = 10.0, 5.0
 class Choice(BaseModel):
     """What a page asks to run."""
 
+    bundle: str
     runtime: str
     precision: Literal["int8", "fp32"]
     compare: bool = False
@@ -53,7 +55,9 @@ class WebServer:
         EdgeKitError: It cannot listen there.
     """
 
-    def __init__(self, hub: Hub, lineup: Lineup, host: str, port: int, browser: BrowserSource | None = None) -> None:
+    def __init__(
+        self, hub: Hub, lineup: Lineup[Demo], host: str, port: int, browser: BrowserSource | None = None
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._socket = socket.create_server((host, port), family=family)
@@ -90,7 +94,7 @@ class WebServer:
         self._socket.close()
 
 
-def application(hub: Hub, lineup: Lineup, browser: BrowserSource | None) -> FastAPI:
+def application(hub: Hub, lineup: Lineup[Demo], browser: BrowserSource | None) -> FastAPI:
     """The routes: the page, what can be chosen, the choice, pictures out, pictures in."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     page, policy = compose_page()
@@ -102,15 +106,24 @@ def application(hub: Hub, lineup: Lineup, browser: BrowserSource | None) -> Fast
     @app.get("/choices")
     def choices() -> dict[str, object]:
         names = [name for name in runtime_names() if name != "null"]
-        return {"runtimes": names, "precisions": sorted(OTHER), "camera": browser is not None, **lineup.chosen()}
+        offered = {"bundles": lineup.bundles, "runtimes": names, "precisions": sorted(OTHER)}
+        return {**offered, "camera": browser is not None, "enrols": lineup.enrols(), **lineup.chosen()}
 
     @app.post("/choose")
     def choose(choice: Choice) -> JSONResponse:
         try:
-            lineup.choose(choice.runtime, choice.precision, compare=choice.compare)
+            lineup.choose(choice.bundle, choice.runtime, choice.precision, compare=choice.compare)
         except Exception as fault:  # an engine's own faults, too: the page shows it, and what ran goes on
             return JSONResponse({"error": one_line(fault), **lineup.chosen()}, 400)
         return JSONResponse(lineup.chosen())
+
+    @app.post("/enrol")
+    def enrol() -> JSONResponse:
+        try:
+            lineup.enrol()
+        except EdgeKitError as fault:
+            return JSONResponse({"error": one_line(fault)}, 400)
+        return JSONResponse({})
 
     @app.websocket("/live")
     async def live(page: WebSocket) -> None:

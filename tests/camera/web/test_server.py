@@ -53,12 +53,22 @@ class Mean:
         return first == second
 
 
-def load(runtime: str, precision: str) -> Model:
+class Keeping(Mean):
+    """One that finds things again."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+
+    def enrol(self, name: str) -> None:
+        self.kept.append(name)
+
+
+def load(bundle: str, runtime: str, precision: str) -> Model:
     if runtime == "mnn":
         raise BadData("mnn runs the FP32 graphs\nonly")
     coarse = 8 if precision == "int8" else 1  # so that the two differ on some pictures
     return Model(
-        {"runtime": runtime, "precision": precision},
+        {"bundle": bundle, "runtime": runtime, "precision": precision},
         {"main": lambda inputs: {"y": inputs["x"].mean() // coarse * coarse}},
     )
 
@@ -90,12 +100,12 @@ def endless(number: int) -> np.ndarray:
 @contextmanager
 def running(source: Source | None = None, host: str = "127.0.0.1", most_clients: int = 32) -> Iterator[Site]:
     source = source or Script(endless, live=True)
-    meter, lineup = Meter(), Lineup(load)
-    lineup.choose("onnx", "int8", compare=False)
+    meter, lineup = Meter(), Lineup({"small": Mean, "keeping": Keeping}, load)
+    lineup.choose("small", "onnx", "int8", compare=False)
     hub = Hub(meter, lineup, most_clients=most_clients)
     server = WebServer(hub, lineup, host, 0, source if isinstance(source, BrowserSource) else None)
     server.start()
-    site = Site(server, Pipeline(source, stages_of(Mean(), lineup, meter), [hub], meter=meter), hub)
+    site = Site(server, Pipeline(source, stages_of(lineup, meter), [hub], meter=meter), hub)
     thread = threading.Thread(target=lambda: site.ended.append(site.pipeline.run()))
     thread.start()
     try:
@@ -173,13 +183,13 @@ def test_frames_move_in_order_and_come_with_their_figures(site: Site) -> None:
     state = seen[-1][0]
     assert state["fps"] > 0
     assert {"capture", "preprocess", "inference", "postprocess", "draw", "sink"} == set(state["ms"])
-    assert [(run["runtime"], run["precision"]) for run in state["runs"]] == [("onnx", "int8")]
+    assert [(run["bundle"], run["runtime"], run["precision"]) for run in state["runs"]] == [("small", "onnx", "int8")]
 
 
 def test_what_runs_is_switched_while_it_runs_and_two_are_held_against_each_other(site: Site) -> None:
     with site.socket("/live") as socket:
         until(socket, lambda state: state["runs"][0]["precision"] == "int8")
-        choice = {"runtime": "onnx", "precision": "fp32"}
+        choice = {"bundle": "small", "runtime": "onnx", "precision": "fp32"}
         assert httpx.post(f"{site.address}choose", json=choice).json() == {**choice, "compare": False}
         until(socket, lambda state: state["runs"][0]["precision"] == "fp32")
         httpx.post(f"{site.address}choose", json={**choice, "compare": True})
@@ -189,13 +199,34 @@ def test_what_runs_is_switched_while_it_runs_and_two_are_held_against_each_other
         assert next_picture(socket)[1].shape[1] == 2 * 540  # 360 high, side by side
 
 
+def test_another_model_is_chosen_while_it_runs_and_told_to_keep_what_it_sees(site: Site) -> None:
+    offered = httpx.get(f"{site.address}choices").json()
+    assert offered["bundles"] == ["small", "keeping"] and not offered["enrols"]
+    refused = httpx.post(f"{site.address}enrol")
+    assert (refused.status_code, refused.json()) == (400, {"error": "this demo finds nothing again; 'search' does"})
+    choice = {"bundle": "keeping", "runtime": "onnx", "precision": "int8"}
+    assert httpx.post(f"{site.address}choose", json=choice).json() == {**choice, "compare": False}
+    with site.socket("/live") as socket:
+        until(socket, lambda state: state["runs"][0]["bundle"] == "keeping")
+    assert httpx.get(f"{site.address}choices").json()["enrols"]
+    assert httpx.post(f"{site.address}enrol").status_code == 200
+    unknown = httpx.post(f"{site.address}choose", json={**choice, "bundle": "keepin"})
+    assert unknown.json()["error"].startswith("unknown bundle 'keepin'; did you mean 'keeping'?")
+
+
 def test_a_choice_that_cannot_be_had_is_told_in_one_line_and_what_ran_goes_on(site: Site) -> None:
-    refused = httpx.post(f"{site.address}choose", json={"runtime": "mnn", "precision": "int8"})
+    refused = httpx.post(f"{site.address}choose", json={"bundle": "small", "runtime": "mnn", "precision": "int8"})
     assert refused.status_code == 400
     assert refused.json() == {
-        "error": "mnn runs the FP32 graphs only", "runtime": "onnx", "precision": "int8", "compare": False,
+        "error": "mnn runs the FP32 graphs only",
+        "bundle": "small", "runtime": "onnx", "precision": "int8", "compare": False,
     }  # fmt: skip
-    assert httpx.post(f"{site.address}choose", json={"runtime": "onnx", "precision": "int4"}).status_code == 422
+    assert (
+        httpx.post(
+            f"{site.address}choose", json={"bundle": "small", "runtime": "onnx", "precision": "int4"}
+        ).status_code
+        == 422
+    )
     with site.socket("/live") as socket:
         assert next_picture(socket)[0]["runs"][0]["runtime"] == "onnx"
     choices = httpx.get(f"{site.address}choices").json()
@@ -319,7 +350,7 @@ def test_a_request_has_an_end(site: Site) -> None:
 def test_a_port_that_is_taken_is_one_line(site: Site) -> None:
     port = int(site.address.rstrip("/").rpartition(":")[2])
     with pytest.raises(EdgeKitError, match=f"^cannot listen on 127.0.0.1 port {port}: .*in use; try --port 0$"):
-        WebServer(site.hub, Lineup(load), "127.0.0.1", port)
+        WebServer(site.hub, Lineup({"small": Mean}, load), "127.0.0.1", port)
 
 
 def jpeg(number: int, height: int = 48, width: int = 64) -> bytes:
