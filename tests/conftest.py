@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +122,14 @@ TOY = ("compress", "toynet", "--calibration", "40", *ANY_RATIO)
 
 
 @pytest.fixture(scope="session")
-def toy_run(session_cli: Cli) -> Result:
-    """`compress` of the toy model, as JSON."""
-    return session_cli(*TOY, "--json")
+def toy_run(session_cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """`compress` of the toy model, as JSON; its bundle is a copy, as other runs let the name mean another one."""
+    done = session_cli(*TOY, "--json")
+    if done.code:
+        return done
+    made, kept = done.json["bundle"], tmp_path_factory.mktemp("toy") / "toynet"
+    shutil.copytree(made, kept)
+    return replace(done, out=done.out.replace(json.dumps(made), json.dumps(str(kept))))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from convert.parity import Parity, measure_parity
 from edge_kit.core.bundle import FULL, SMALL, Bundle
 from edge_kit.core.errors import BadData, EdgeKitError
 from edge_kit.core.tensors import Graphs, Tensors, random_inputs
+from edge_kit.pipeline.checks import NOT_SHIPPED
 from edge_kit.pipeline.exports import PARITY_SAMPLES
 from edge_kit.pipeline.feeds import digest_of, training_feeds
 from edge_kit.pipeline.gate import Measured, first_difference, measure_on
@@ -60,6 +61,11 @@ class _Here:
     bundle: Bundle
     receipt: Mapping[str, Any]
     alike: bool
+
+    @property
+    def models(self) -> Mapping[str, Any]:
+        """What the receipt says of each version, but of one that was measured only and left no file."""
+        return {version: model for version, model in self.receipt["models"].items() if version != NOT_SHIPPED}
 
 
 def reproduce(bundle: Bundle, data: Path | None, runner: Runner, reporter: Reporter) -> list[Claim]:
@@ -114,7 +120,7 @@ def _versions(receipt: Mapping[str, Any]) -> Iterator[Claim]:
 
 def _sizes(here: _Here) -> Iterator[Claim]:
     """The bundle's FP32 is that of the last float version: what was pruned before has left no file."""
-    models = here.receipt["models"]
+    models = here.models
     full = [version for version in models if version != SMALL][-1]
     for version, precision in ((full, FULL), (SMALL, SMALL)):
         claimed, found = models[version]["size_bytes"], here.bundle.size_bytes(precision)
@@ -186,7 +192,7 @@ def _scores(here: _Here, measured: Measured) -> Iterator[Claim]:
     if measured.agreement is None:
         yield Claim("metrics", None, None, UNCHECKED, measured.reason)
         return
-    models = here.receipt["models"]
+    models = here.models
     full = [version for version in models if version != SMALL][-1]
     slack = 0.0 if here.alike else ROUNDING
     for version, precision in ((full, FULL), (SMALL, SMALL)):
@@ -199,7 +205,7 @@ def _scores(here: _Here, measured: Measured) -> Iterator[Claim]:
 
 
 def _differences(here: _Here, scene: BundleScene) -> Iterator[Claim]:
-    if FULL not in here.receipt["models"] or len(here.receipt["models"]) > 2:
+    if FULL not in here.models or len(here.models) > 2:
         return
     found = output_differences(scene.task, _runs(here.bundle, FULL), _runs(here.bundle, SMALL), scene.dataset)
     for graph, rows in here.receipt["differences"][SMALL].items():
@@ -210,7 +216,7 @@ def _differences(here: _Here, scene: BundleScene) -> Iterator[Claim]:
 
 
 def _speed(here: _Here, measured: Measured) -> Iterator[Claim]:
-    models = here.receipt["models"]
+    models = here.models
     if measured.speed is None or FULL not in models or len(models) > 2:
         return
     claimed = models[SMALL]["latency"]["p50_ms"] / models[FULL]["latency"]["p50_ms"]

@@ -203,7 +203,15 @@ def kill_in_stage(stage: str, cli: Cli, *args: str) -> None:
     assert no_worker_is_left(cli)
 
 
-@pytest.mark.parametrize("stage", ["train", "export", "quantize", "lower"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "train",
+        pytest.param("export", marks=pytest.mark.slow),
+        pytest.param("quantize", marks=pytest.mark.slow),
+        "lower",
+    ],
+)
 def test_after_a_kill_the_next_run_goes_on_and_ends_with_the_same_bundle(stage: str, toy_run: Result, cli: Cli) -> None:
     kill_in_stage(stage, cli, *TOY)
     again = cli(*TOY, "--json")

@@ -97,6 +97,20 @@ def test_another_graph_and_a_changed_file_are_found(toy: Bundle, session_cli: Cl
     assert "'int8/main.onnx'" in found["files"] and "was changed" in found["files"]
 
 
+def with_layers_in_float(receipt: dict[str, Any]) -> None:
+    """As after `--max-drop`: what INT8 throughout would have been was measured, and is not in the bundle."""
+    models = receipt["models"]
+    whole = {**models["int8"], "size_bytes": 1, "metrics": [{**one, "value": 0.0} for one in models["int8"]["metrics"]]}
+    receipt["models"] = {"fp32": models["fp32"], "int8-whole": whole, "int8": models["int8"]}
+
+
+def test_what_is_not_in_a_bundle_is_not_held_against_it(toy: Bundle, session_cli: Cli, tmp_path: Path) -> None:
+    done = session_cli("reproduce", str(with_receipt(toy, tmp_path, with_layers_in_float).path), "--json")
+    found = {name: outcome for name, (outcome, _) in outcomes(done).items() if name != "int8 latency ratio"}
+    assert "differs" not in found.values()
+    assert {"fp32 bytes", "fp32 top1", "int8 top1", "int8 same top1", "int8 largest error main/logits"} <= set(found)
+
+
 def elsewhere(receipt: dict[str, Any]) -> None:
     receipt["machine"]["cpu"] = "another processor"
     receipt["versions"]["onnxruntime"] = "0.1"

@@ -12,6 +12,8 @@ from edge_kit.tasks.tag_text import best_paths, words_of
 from runtimes.deploy import load_bundle
 from tests.conftest import ANY_RATIO, Cli, Result, install_distribution
 
+pytestmark = pytest.mark.slow  # two minutes: the graph has thousands of operators
+
 TAGGER = """
 from dataclasses import replace
 

@@ -271,7 +271,7 @@ def test_twenty_browsers_half_of_them_asleep_do_not_slow_the_pipeline(site: Site
         for thread in watchers:
             thread.join()
     assert alone > 20
-    assert together > 0.7 * alone  # the ten watchers decode JPEGs in this very process
+    assert together > 0.5 * alone  # the ten watchers decode JPEGs in this very process, beside another one's tests
 
 
 def test_there_is_an_end_to_browsers() -> None:
