@@ -6,27 +6,53 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from edge_kit.core.errors import BadData, EdgeKitError, unknown_name
 from edge_kit.core.images import KINDS
 from edge_kit.core.records import Latency
-from edge_kit.core.tensors import MAIN, TensorSpec
+from edge_kit.core.tensors import MAIN, Graphs, Tensors, TensorSpec
 from runtimes.compare import Verdict, compare
 from runtimes.conditions import noise
 from runtimes.hosts import Host
 from runtimes.inputs import Shapes
 from runtimes.isolated import Footprint, Isolated, Model
 from runtimes.protocol import OperatorTime
-from runtimes.timing import Times, TimingPlan, interleave
+from runtimes.timing import Times, TimingPlan, interleave, time_calls
 
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, how much of it is done, and of how much."""
 
 PLACEMENT_CALLS = 5
+
+
+class Reader(Protocol):
+    """Reads answers from what a model gives; every demo does."""
+
+    def infer(self, graphs: Graphs, inputs: Tensors) -> Tensors:
+        """Run the graphs on one sample."""
+        ...
+
+    def read(self, outputs: Tensors) -> object:
+        """What the outputs say."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """One answer to be read.
+
+    Attributes:
+        reader: That reads it.
+        inputs: Of a real sample: a detector finds other things in noise, and more of them.
+    """
+
+    reader: Reader
+    inputs: Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +69,7 @@ class BenchTarget:
         runtime: Name of the engine.
         threads: That may work on one call.
         preprocess: How a picture becomes its input, as its bundle says; empty where it takes none.
+        reading: How its outputs become an answer, where something tells.
     """
 
     model: str
@@ -54,6 +81,7 @@ class BenchTarget:
     runtime: str = "onnx"
     threads: int = 1
     preprocess: Mapping[str, Any] = field(default_factory=dict)
+    reading: Reading | None = None
 
     @classmethod
     def of_graph(cls, model: str, graph: Path, **more: Any) -> BenchTarget:
@@ -84,6 +112,8 @@ class BenchRow:
         placement: How many operators ran where; None where the runtime cannot tell.
         preprocess_ms: Making a 640 x 480 picture the input, which `latency` does not count; None where the
             model takes no pictures, or OpenCV is not there.
+        postprocess_ms: Reading the answer to a real sample from the outputs, which `latency` does not count
+            either; None where nothing tells how, or the model is on a board.
     """
 
     model: str
@@ -97,6 +127,7 @@ class BenchRow:
     throughput: float
     placement: tuple[Placed, ...] | None
     preprocess_ms: float | None = None
+    postprocess_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +267,32 @@ def _bench_group(group: list[BenchTarget], settings: BenchSettings, progress: Pr
             for target in here
             if target.preprocess.get("kind") in KINDS
         }
+        behind_it = {target.label: _reading_ms(processes[target.label], target, settings) for target in here}
     rows = [
-        replace(_row(target, times, footprints, operators, settings.plan), preprocess_ms=before_it.get(target.label))
+        replace(
+            _row(target, times, footprints, operators, settings.plan),
+            preprocess_ms=before_it.get(target.label),
+            postprocess_ms=behind_it[target.label],
+        )
         for target in here
     ]
     verdicts = [compare(a.label, times[a.label], b.label, times[b.label]) for a, b in pairs(here)]
     kept = {name: one for name, one in operators.items() if one is not None} if settings.profile_calls else {}
     inputs = {spec.name for one in footprints.values() for specs in one.inputs.values() for spec in specs}
     return BenchReport(tuple(rows), tuple(verdicts), skipped, found, kept, machine), inputs
+
+
+def _reading_ms(process: Isolated, target: BenchTarget, settings: BenchSettings) -> float | None:
+    """Median time of reading an answer, in this process; None where nothing tells how or it would be elsewhere."""
+    if target.reading is None or settings.host is not None:
+        return None
+    reader = target.reading.reader
+    try:
+        outputs = reader.infer(process.runs(), target.reading.inputs)
+        times = time_calls(partial(reader.read, outputs), settings.plan.warmup, settings.plan.repeats)
+    except EdgeKitError:  # a reader that does not know such outputs
+        return None
+    return float(np.median(times))
 
 
 def pairs(group: Sequence[BenchTarget]) -> list[tuple[BenchTarget, BenchTarget]]:

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from edge_kit.camera.frame import Answer
 from edge_kit.camera.sources import Source
 from edge_kit.core.bundle import Bundle
+from edge_kit.core.errors import BadData
 from edge_kit.core.images import Image
 from edge_kit.core.registry import Registry
 from edge_kit.core.tensors import Graphs, Tensors
@@ -124,6 +125,18 @@ DEMOS: Registry[DemoKind] = Registry("demo")
 def register(kind: DemoKind) -> DemoKind:
     """Register a demo by its name."""
     return DEMOS.add(kind.name, kind)
+
+
+def demo_of(bundle: Bundle) -> Demo | TextDemo | None:
+    """The demo over a bundle, as one of its task is made; None where there is none, or the bundle is not of its kind."""
+    load_demos()
+    for kind in DEMOS:
+        if bundle.manifest.task in kind.tasks:
+            try:
+                return kind.make(bundle)
+            except BadData:
+                continue
+    return None
 
 
 def load_demos() -> None:

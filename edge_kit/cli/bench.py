@@ -42,6 +42,7 @@ def bench(
     """Measure latency and memory, and say which is faster; with no model named, of every bundle in the workspace."""
     from dataclasses import replace
 
+    from edge_kit.camera.demo import demo_of
     from edge_kit.core.workspace import Workspace
     from edge_kit.pipeline import bench as work
     from edge_kit.pipeline.bundles import all_bundles, find_bundles
@@ -59,7 +60,7 @@ def bench(
     names = models or [bundle.path.name for bundle in find_bundles(store, [])]
     with ConsoleReporter() as reporter:
         targets, unread = work.bench_targets(
-            names, matrix, lambda: make_runner(workspace, "bench", reporter), lambda: all_bundles(store)
+            names, matrix, lambda: make_runner(workspace, "bench", reporter), lambda: all_bundles(store), demo_of
         )
     settings = BenchSettings(
         plan,

@@ -14,7 +14,8 @@ from edge_kit.core.files import sha256_file
 from edge_kit.core.tensors import MAIN
 from edge_kit.pipeline.inputs import base_settings
 from edge_kit.pipeline.runner import Input, Runner
-from runtimes.bench import BenchReport, BenchTarget, Skipped
+from edge_kit.pipeline.sentinel import read_pack
+from runtimes.bench import BenchReport, BenchTarget, Reader, Reading, Skipped
 from runtimes.endurance import Camera, Curve
 from runtimes.registry import ONNX, installed_runtimes, reads
 from runtimes.timing import TimingPlan
@@ -119,19 +120,24 @@ class _Model:
 
 
 def bench_targets(
-    names: Sequence[str], matrix: Matrix, runner: Callable[[], Runner], workspace_bundles: Callable[[], list[Bundle]]
+    names: Sequence[str],
+    matrix: Matrix,
+    runner: Callable[[], Runner],
+    workspace_bundles: Callable[[], list[Bundle]],
+    reader_of: Callable[[Bundle], Reader | None] = lambda bundle: None,
 ) -> tuple[list[BenchTarget], list[Skipped]]:
     """Every named model on every runtime that reads it.
 
     Args:
         runner: Makes what must be made first; not called where nothing must be.
         workspace_bundles: All bundles there are.
+        reader_of: What reads the answers of a bundle.
 
     Raises:
         UsageError: A name is neither a file, a bundle nor a zoo model.
         BadData: A named file does not exist.
     """
-    models = [model for name in names for model in _models(name, runner, workspace_bundles)]
+    models = [model for name in names for model in _models(name, runner, workspace_bundles, reader_of)]
     crossed = [model.on(runtime, n) for model in models for runtime in matrix.runtimes for n in matrix.threads]
     skipped = list(dict.fromkeys(one for one in crossed if isinstance(one, Skipped)))
     targets = [one for one in crossed if isinstance(one, BenchTarget)]
@@ -141,23 +147,28 @@ def bench_targets(
     return targets, skipped
 
 
-def _models(name: str, runner: Callable[[], Runner], workspace_bundles: Callable[[], list[Bundle]]) -> list[_Model]:
+def _models(
+    name: str,
+    runner: Callable[[], Runner],
+    workspace_bundles: Callable[[], list[Bundle]],
+    reader_of: Callable[[Bundle], Reader | None],
+) -> list[_Model]:
     path = Path(name)
     if path.suffix == ONNX:
         return [_Model(BenchTarget.of_graph(name, _existing(path)), {ONNX: {MAIN: path}})]
     if path.suffix in PADDLE_PROGRAMS:
         return [_of_paddle(name, _existing(path), runner)]
     if (path / MANIFEST).is_file():
-        return _of_bundle(Bundle(path))
+        return _of_bundle(Bundle(path), reader_of)
     bundles = {bundle.path.name: bundle for bundle in workspace_bundles()}
     if name in bundles:
-        return _of_bundle(bundles[name])
+        return _of_bundle(bundles[name], reader_of)
     return [_untrained(name, list(bundles), runner)]
 
 
-def _of_bundle(bundle: Bundle) -> list[_Model]:
+def _of_bundle(bundle: Bundle, reader_of: Callable[[Bundle], Reader | None]) -> list[_Model]:
     """The graphs of a bundle, the precisions of one graph side by side."""
-    models = []
+    models, reading = [], _reading(bundle, reader_of)
     for graph, inputs in bundle.manifest.inputs.items():
         name = bundle.path.name if len(bundle.manifest.inputs) == 1 else f"{bundle.path.name}/{graph}"
         for precision in bundle.manifest.graphs:
@@ -169,12 +180,24 @@ def _of_bundle(bundle: Bundle) -> list[_Model]:
                 group=name,
                 precision=precision,
                 preprocess=bundle.manifest.preprocess,
+                reading=reading,
             )
             forms = {ONNX: {graph: path}}
             if precision == FULL and graph in bundle.manifest.paddle:
                 forms[PADDLE_PROGRAMS[0]] = {graph: bundle.paddle_graph(graph)}
             models.append(_Model(target, forms))
     return models
+
+
+def _reading(bundle: Bundle, reader_of: Callable[[Bundle], Reader | None]) -> Reading | None:
+    """How the answer to the first sample of the sentinel's pack is read; several graphs are timed one by one."""
+    if list(bundle.manifest.inputs) != [MAIN]:
+        return None
+    try:
+        reader, sample = reader_of(bundle), next(read_pack(bundle).feeds(MAIN))
+    except BadData:  # no pack, as in bundles of models without samples
+        return None
+    return None if reader is None else Reading(reader, sample)
 
 
 def _of_paddle(name: str, program: Path, runner: Callable[[], Runner]) -> _Model:

@@ -41,6 +41,9 @@ def print_bench(report: BenchReport, curves: Sequence[Curve] = (), cameras: Sequ
     if any(row.preprocess_ms is not None for row in report.rows):
         text = "picture ms: making a 640 x 480 picture the input in Python, which comes on top of p50"
         console.print(text, style="dim", highlight=False)
+    if any(row.postprocess_ms is not None for row in report.rows):
+        text = "answer ms: reading the answer to a sample of the bundle from the outputs, likewise"
+        console.print(text, style="dim", highlight=False)
     for skipped in report.skipped:
         console.print(
             f"not run: {skipped.model} on {skipped.runtime}: {skipped.reason}", style="yellow", highlight=False
@@ -58,10 +61,11 @@ def print_bench(report: BenchReport, curves: Sequence[Curve] = (), cameras: Sequ
 
 
 def _print_rows(console: Console, rows: Sequence[BenchRow]) -> None:
-    """A column of threads or of pictures only where there is something to tell."""
+    """A column of threads, of pictures or of answers only where there is something to tell."""
     swept = len({row.latency.threads for row in rows}) > 1
     pictures = any(row.preprocess_ms is not None for row in rows)
-    columns = ["model", "runtime"] + ["threads"] * swept + ["picture ms"] * pictures
+    answers = any(row.postprocess_ms is not None for row in rows)
+    columns = ["model", "runtime"] + ["threads"] * swept + ["picture ms"] * pictures + ["answer ms"] * answers
     columns += ["p50 ms", "p90 ms", "p99 ms", "/s", "size", "load ms", "first ms", "memory", "ran as"]
     table = Table()
     for column in columns:
@@ -69,12 +73,16 @@ def _print_rows(console: Console, rows: Sequence[BenchRow]) -> None:
     for row in rows:
         latency = row.latency
         cells = [row.model, row.runtime] + [str(latency.threads)] * swept
-        cells += ["-" if row.preprocess_ms is None else f"{row.preprocess_ms:.3f}"] * pictures
+        cells += [_milliseconds(row.preprocess_ms)] * pictures + [_milliseconds(row.postprocess_ms)] * answers
         cells += [f"{value:.3f}" for value in (latency.p50_ms, latency.p90_ms, latency.p99_ms)]
         cells += [f"{row.throughput:,.0f}", f"{row.size_bytes / 1e6:.2f} MB", f"{row.load_ms:.1f}"]
         cells += [f"{row.first_ms:.1f}", f"{row.peak_rss_bytes / 1e6:.0f} MB", _ran_as(row.placement)]
         table.add_row(*cells)
     console.print(table)
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _ran_as(placement: Sequence[Placed] | None) -> str:

@@ -42,6 +42,18 @@ def test_every_installed_runtime_runs_the_full_precision_graph_of_a_bundle(toy_r
     assert all(one["reason"] and "\n" not in one["reason"] for one in done.json["skipped"])
 
 
+def test_what_comes_before_and_behind_inference_is_told_of_a_bundle(toy_run: Result, session_cli: Cli) -> None:
+    done = session_cli("bench", toy_run.json["bundle"], *QUICK, "--json")
+    assert done.code == 0, done.err
+    for row in done.json["rows"]:
+        assert row["preprocess_ms"] > 0
+        assert 0 < row["postprocess_ms"] < 20, "five of ten classes are ranked"
+    shown = session_cli("bench", toy_run.json["bundle"], *QUICK)
+    assert "picture ms" in shown.out and "answer ms" in shown.out
+    graph = session_cli("bench", str(Path(toy_run.json["bundle"]) / "fp32/main.onnx"), *QUICK, "--json")
+    assert graph.json["rows"][0]["postprocess_ms"] is None
+
+
 def test_a_sweep_of_threads_compares_each_with_the_one_before(toy_run: Result, session_cli: Cli) -> None:
     done = session_cli("bench", toy_run.json["bundle"], "--threads", "1,2", *QUICK, "--json")
     assert done.code == 0, done.err

@@ -144,6 +144,14 @@ def test_no_change_is_no_alarm(toy: Bundle, baseline: Path, session_cli: Cli) ->
     assert baseline.read_bytes() == before
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_a_hundred_runs_without_a_change_give_no_alarm(toy: Bundle, baseline: Path, session_cli: Cli) -> None:
+    """The toy runs in microseconds, so that every disturbance shows; `test_baseline.py` has the same with made times."""
+    runs = [session_cli("verify", str(toy.path), "--baseline", str(baseline)) for _ in range(100)]
+    assert [run.err for run in runs if run.code != 0] == []
+
+
 def test_a_slower_engine_is_caught(toy: Bundle, session_cli: Cli, tmp_path: Path) -> None:
     """Five times as slow, so that it is seen on a busy machine, too; `test_baseline.py` has a tenth."""
     install_distribution(tmp_path, "laggard", "edge_kit.runtimes", "laggard:Laggard", LAGGARD)
@@ -155,6 +163,7 @@ def test_a_slower_engine_is_caught(toy: Bundle, session_cli: Cli, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_a_tenth_slower_is_caught_and_no_change_is_not(
     mobilenetv2_run: Result, session_cli: Cli, tmp_path: Path
 ) -> None:
