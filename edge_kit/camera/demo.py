@@ -128,7 +128,7 @@ def register(kind: DemoKind) -> DemoKind:
 
 
 def demo_of(bundle: Bundle) -> Demo | TextDemo | None:
-    """The demo over a bundle, as one of its task is made; None where there is none, or the bundle is not of its kind."""
+    """The demo over a bundle, one of its task; None where there is none that takes it."""
     load_demos()
     for kind in DEMOS:
         if bundle.manifest.task in kind.tasks:

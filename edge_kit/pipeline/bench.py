@@ -141,8 +141,9 @@ def bench_targets(
     crossed = [model.on(runtime, n) for model in models for runtime in matrix.runtimes for n in matrix.threads]
     skipped = list(dict.fromkeys(one for one in crossed if isinstance(one, Skipped)))
     targets = [one for one in crossed if isinstance(one, BenchTarget)]
+    labels = [target.label for target in targets]
     for target in targets:
-        if targets.count(target) > 1:
+        if labels.count(target.label) > 1:
             raise UsageError(f"{target.model!r} is named twice")
     return targets, skipped
 

@@ -147,7 +147,7 @@ def test_no_change_is_no_alarm(toy: Bundle, baseline: Path, session_cli: Cli) ->
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_a_hundred_runs_without_a_change_give_no_alarm(toy: Bundle, baseline: Path, session_cli: Cli) -> None:
-    """The toy runs in microseconds, so that every disturbance shows; `test_baseline.py` has the same with made times."""
+    """The toy runs in microseconds: every disturbance shows. `test_baseline.py` has the same with made times."""
     runs = [session_cli("verify", str(toy.path), "--baseline", str(baseline)) for _ in range(100)]
     assert [run.err for run in runs if run.code != 0] == []
 

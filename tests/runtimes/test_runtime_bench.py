@@ -55,6 +55,7 @@ def test_the_report_is_the_one_that_scripts_rely_on(write_graph: WriteGraph) -> 
         "throughput",
         "placement",
         "preprocess_ms",
+        "postprocess_ms",
     ]
     assert [row["model"] for row in document["rows"]] == ["m fp32", "m int8"]
     assert row["runtime"] == "onnx"
