@@ -26,7 +26,8 @@ class Search:
     def __init__(self, bundle: Bundle) -> None:
         self.preprocess = bundle.preprocess()  # floats or pixels, as the bundle asks for
         [self.input], [self.output] = bundle.manifest.inputs[MAIN], bundle.manifest.outputs[MAIN]
-        self.kept: deque[tuple[str, Embeddings]] = deque(maxlen=MOST)
+        self.names: deque[str] = deque(maxlen=MOST)
+        self.kept: Embeddings = np.zeros((0, 0), np.float32)  # a row for each name
         self.waiting: deque[str] = deque()
 
     def enrol(self, name: str) -> None:
@@ -45,15 +46,15 @@ class Search:
                 f"output {self.output!r} of shape {found.shape} is no embedding of one picture, or not finite"
             )
         while self.waiting:
-            name = self.waiting.popleft()
-            self.kept.append((name or f"thing {len(self.kept) + 1}", found))
-        if not self.kept:
+            self.kept = np.concatenate([self.kept, found])[-MOST:] if self.names else found
+            self.names.append(self.waiting.popleft() or f"thing {len(self.names) + 1}")
+        if not self.names:
             return {"found": [], "kept": 0}
-        likeness = np.concatenate([one for _, one in self.kept]) @ found[0]  # cosines
+        likeness = self.kept @ found[0]  # cosines
         best = np.argsort(-likeness, kind="stable")[:TOP]
         return {
-            "found": [{"name": self.kept[i][0], "likeness": float(likeness[i])} for i in best],
-            "kept": len(self.kept),
+            "found": [{"name": self.names[i], "likeness": float(likeness[i])} for i in best],
+            "kept": len(self.names),
         }
 
     def draw(self, image: Image, answer: Answer) -> None:

@@ -1,7 +1,6 @@
 """The search demo finds again what it was shown, by what offline embeddings of the same pictures say."""
 
 import json
-import threading
 from pathlib import Path
 
 import cv2
@@ -104,7 +103,7 @@ def test_a_key_keeps_what_is_read_next_under_a_number_and_one_of_a_name_under_th
     assert demo.read({"embedding": one[:1]}) == {"found": [], "kept": 0}
     demo.enrol("")
     assert demo.read({"embedding": one[:1]})["found"] == [{"name": "thing 1", "likeness": 1.0}]
-    threading.Thread(target=demo.enrol, args=["cup"]).run()
+    demo.enrol("cup")
     assert demo.read({"embedding": one[1:2]})["found"][0] == {"name": "cup", "likeness": 1.0}
     assert demo.read({"embedding": 5 * one[:1]})["found"][0]["name"] == "thing 1", "of any length"
     assert demo.read({"embedding": one[2:3]})["kept"] == 2
