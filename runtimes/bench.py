@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from edge_kit.core.errors import BadData, EdgeKitError, unknown_name
 from edge_kit.core.images import KINDS
 from edge_kit.core.records import Latency
-from edge_kit.core.tensors import MAIN, Graphs, Tensors, TensorSpec
+from edge_kit.core.tensors import MAIN, Reader, Tensors, TensorSpec
 from runtimes.compare import Verdict, compare
 from runtimes.conditions import noise
 from runtimes.hosts import Host
@@ -28,18 +28,6 @@ Progress = Callable[[str, int, int], None]
 """Called with what is under way, how much of it is done, and of how much."""
 
 PLACEMENT_CALLS = 5
-
-
-class Reader(Protocol):
-    """Reads answers from what a model gives; every demo does."""
-
-    def infer(self, graphs: Graphs, inputs: Tensors) -> Tensors:
-        """Run the graphs on one sample."""
-        ...
-
-    def read(self, outputs: Tensors) -> object:
-        """What the outputs say."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,22 +15,14 @@ from edge_kit.core.bundle import Bundle
 from edge_kit.core.errors import BadData
 from edge_kit.core.images import Image
 from edge_kit.core.registry import Registry
-from edge_kit.core.tensors import Graphs, Tensors
+from edge_kit.core.tensors import Reader, Tensors
 
 PACKAGE = "demos"  # by name: it stands on the floor above, which imports from here
 GROUP = "edge_kit.demos"  # an entry point names a module that registers demos when imported
 
 
-class Answering(Protocol):
+class Answering(Reader, Protocol):
     """One kind of answer, over any bundle that gives it; each method is a stage."""
-
-    def infer(self, graphs: Graphs, inputs: Tensors) -> Tensors:
-        """Run the network, whatever runs it."""
-        ...
-
-    def read(self, outputs: Tensors) -> Answer:
-        """What the outputs say."""
-        ...
 
     def same(self, first: Answer, second: Answer) -> bool:
         """Whether two models say the same."""

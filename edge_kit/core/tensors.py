@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,18 @@ Graphs = Mapping[str, Run]
 """Every graph of a model by its name. Most models have one, `main`; an encoder with a decoder step has two."""
 
 MAIN = "main"
+
+
+class Reader(Protocol):
+    """Reads answers from what a model gives; every demo does."""
+
+    def infer(self, graphs: Graphs, inputs: Tensors) -> Tensors:
+        """Run the graphs on one sample, whatever runs them."""
+        ...
+
+    def read(self, outputs: Tensors) -> Mapping[str, Any]:
+        """What the outputs say, as JSON holds it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from typing import Any
 from edge_kit.core.bundle import FULL, MANIFEST, PADDLE_WEIGHTS, Bundle
 from edge_kit.core.errors import BadData, EdgeKitError, UsageError, unknown_name
 from edge_kit.core.files import sha256_file
-from edge_kit.core.tensors import MAIN
+from edge_kit.core.tensors import MAIN, Reader
 from edge_kit.pipeline.inputs import base_settings
 from edge_kit.pipeline.runner import Input, Runner
 from edge_kit.pipeline.sentinel import read_pack
-from runtimes.bench import BenchReport, BenchTarget, Reader, Reading, Skipped
+from runtimes.bench import BenchReport, BenchTarget, Reading, Skipped
 from runtimes.endurance import Camera, Curve
 from runtimes.registry import ONNX, installed_runtimes, reads
 from runtimes.timing import TimingPlan
