@@ -254,7 +254,7 @@ def frames_in(site: Site, seconds: float) -> int:
 
 
 def test_twenty_browsers_half_of_them_asleep_do_not_slow_the_pipeline(site: Site) -> None:
-    alone = frames_in(site, 1.0)
+    before = frames_in(site, 1.0)
     with ExitStack() as stack:
         sockets = [stack.enter_context(site.socket("/live")) for _ in range(20)]
         stopped = threading.Event()
@@ -270,8 +270,9 @@ def test_twenty_browsers_half_of_them_asleep_do_not_slow_the_pipeline(site: Site
         stopped.set()
         for thread in watchers:
             thread.join()
+    alone = min(before, frames_in(site, 1.0))  # on either side, as other work comes and goes
     assert alone > 20
-    assert together > 0.5 * alone  # the ten watchers decode JPEGs in this very process, beside another one's tests
+    assert together > 0.7 * alone  # the ten watchers decode JPEGs in this very process
 
 
 def test_there_is_an_end_to_browsers() -> None:
