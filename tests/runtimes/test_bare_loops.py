@@ -28,6 +28,7 @@ ENGINES = ("onnx", "openvino", "ncnn", "mnn", "paddle")
 SIDE = 224
 PLAN = TimingPlan(warmup=10, repeats=60, seconds=3)
 PAIRS = 3
+TOOL_PAIRS = 15
 CLOSE = 0.03
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -92,15 +93,16 @@ def test_openvino_is_as_fast_as_its_own_benchmark_says(model: str, graphs: dict[
     graph = graphs[model, "openvino"]
     tool = ["taskset", "--cpu-list", str(max(os.sched_getaffinity(0)))]
     tool += [str(Path(sys.executable).with_name("benchmark_app")), "-m", str(graph), "-d", "CPU"]
-    tool += ["-api", "sync", "-hint", "none", "-nthreads", "1", "-nstreams", "1", "-infer_precision", "f32", "-t", "3"]
+    tool += ["-api", "sync", "-hint", "none", "-nthreads", "1", "-nstreams", "1", "-infer_precision", "f32", "-t", "1"]
     tool += ["-shape", f"image[1,3,{SIDE},{SIDE}]", "-ip", "f32"]  # left alone, it would take bytes for a picture
     theirs, ours = [], []
-    for _ in range(5):
+    for _ in range(TOOL_PAIRS):
         said = subprocess.run(tool, capture_output=True, text=True, check=True).stdout
+        # What the engine says a call took: about 0.1 ms less than passes until it returns.
         [median] = re.findall(r"Median:\s+([\d.]+) ms", said)
         theirs.append(float(median))
         with Isolated(Model("openvino", {MAIN: graph})) as harness:
-            ours.append(float(np.median(harness.time(20, 240 if model != "resnet50" else 40))))
-    ratio = float(np.median(theirs) / np.median(ours))
+            ours.append(float(np.median(harness.time(20, 80 if model != "resnet50" else 15))))
+    ratio = float(np.median(np.divide(theirs, ours)))
     print(f"{model}: benchmark_app {np.median(theirs):.2f} ms, harness {np.median(ours):.2f} ms, ratio {ratio:.3f}")
     assert abs(ratio - 1) <= CLOSE

@@ -98,6 +98,16 @@ def test_an_array_that_is_not_contiguous_is_read_right(runtime: Runtime, tmp_pat
     np.testing.assert_array_equal(session.run({"x": x.T})["y"], [[0, 2, 4], [1, 3, 5]])
 
 
+def test_an_array_that_may_not_be_written_to_is_read_right(runtime: Runtime, tmp_path: Path) -> None:
+    build = Build()
+    build.output(build.op("Abs", build.input("x", "N", 3)))
+    session = load(runtime, build.save(tmp_path / "graph.onnx"), tmp_path)
+    for batch in (1, 2):
+        x = -np.arange(3 * batch, dtype=np.float32).reshape(batch, 3)
+        x.flags.writeable = False
+        np.testing.assert_array_equal(session.run({"x": x})["y"], -x)
+
+
 @dataclass(frozen=True)
 class Exported:
     """MobileNetV2 as a bundle holds it, in INT8 by target, and images to run it on."""
