@@ -78,7 +78,7 @@ class OpenVinoSession:
         self.single: Compiled | None = None
         if set(named) == {"N"}:
             self.single = self._for_one()
-            self._of_one = [(spec.name, np.dtype(spec.dtype), spec.with_batch(1)) for spec in self.inputs]
+            self._of_one = [(spec.name, spec.with_batch(1)) for spec in self.inputs]
         if self.single is None:
             self._any = compile(model)
         # A batch alone fits whatever it is, and inferring the shapes takes longer than a run.
@@ -87,9 +87,9 @@ class OpenVinoSession:
 
     def compiled_for(self, inputs: Tensors) -> Compiled:
         """What runs inputs of these shapes, which are checked."""
-        if self.single and self._is_one(inputs):
-            return self.single
         self._check(inputs)
+        if self.single and all(inputs[name].shape == shape for name, shape in self._of_one):
+            return self.single
         if self._any is None:
             self._any = self._compile(self._model)
         if self._may_not_fit:
@@ -104,20 +104,6 @@ class OpenVinoSession:
             raise
         except Exception as fault:  # its exceptions share no base class of their own
             raise BadData(f"openvino cannot run these inputs: {_reason(fault)}") from fault
-
-    def _is_one(self, inputs: Tensors) -> bool:
-        """Whether they are what `single` takes.
-
-        One short loop for what is called most: behind an inference the caches hold no Python, and a line that takes
-        a microsecond otherwise takes ten (measured).
-        """
-        if len(inputs) != len(self._of_one):
-            return False
-        for name, dtype, shape in self._of_one:
-            array = inputs.get(name)
-            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
-                return False
-        return True
 
     def _for_one(self) -> Compiled | None:
         """Compiled for a batch of one; None where the graph's insides do not allow that."""
