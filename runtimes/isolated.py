@@ -22,7 +22,7 @@ from runtimes.hosts import Host, ThisMachine
 from runtimes.inputs import Shapes
 from runtimes.protocol import OperatorTime
 from runtimes.registry import converts
-from runtimes.timing import Times, TimingPlan
+from runtimes.timing import Timer, Times, TimingPlan
 from runtimes.wire import HELLO, receive, send
 
 T = TypeVar("T", bound="_Process")
@@ -211,6 +211,19 @@ class Isolated(_Process):
         """
         told, _ = self.ask("preprocess", settings=dict(settings), untimed=plan.warmup, timed=plan.repeats)
         return None if told["ms"] is None else float(told["ms"])
+
+    def picture_to_answer(self, graph: str, settings: Mapping[str, Any]) -> Timer:
+        """What times a 640 x 480 picture on its way through preparation and one graph to the largest output's place.
+
+        Args:
+            settings: Of the preparation, as a bundle keeps them.
+        """
+
+        def time(untimed: int, timed: int) -> Times:
+            asked = self.ask("picture_to_answer", graph=graph, settings=dict(settings), untimed=untimed, timed=timed)
+            return asked[1]["ms"]
+
+        return time
 
     def frames(self, fps: float, seconds: float) -> FrameReport:
         """Serve a camera; see `runtimes.frames`."""

@@ -84,13 +84,23 @@ class Worker:
 
     def preprocess(self, request: dict[str, Any], tensors: Tensors) -> Answer:
         """Time what makes a camera's picture an input; null where OpenCV, which it takes, is not installed."""
-        prepare = read_preprocess(request["settings"])
-        picture = np.random.default_rng(SEED).integers(0, 256, CAMERA, np.uint8)
+        prepare, picture = read_preprocess(request["settings"]), _camera_picture()
         try:
             times = time_calls(partial(prepare, picture), request["untimed"], request["timed"])
         except MissingDependency:
             return {"ms": None}, {}
         return {"ms": float(np.median(times))}, {}
+
+    def picture_to_answer(self, request: dict[str, Any], tensors: Tensors) -> Answer:
+        """Time a camera's picture on its way through preparation and graph to the place of the largest output."""
+        prepare, picture = read_preprocess(request["settings"]), _camera_picture()
+        session = self._sessions[request["graph"]]
+        name, output = session.inputs[0].name, session.outputs[0]
+
+        def call() -> int:
+            return int(session.run({name: prepare(picture)[None]})[output].argmax())
+
+        return {}, {"ms": time_calls(call, request["untimed"], request["timed"])}
 
     def frames(self, request: dict[str, Any], tensors: Tensors) -> Answer:
         """Serve a camera of a given frame rate."""
@@ -161,6 +171,10 @@ def _common_processors(threads: int) -> list[int]:
     Left to the system, a model against itself was told to differ in 18 of 56 comparisons; on one core, in 0 of 69.
     """
     return sorted(os.sched_getaffinity(0))[-threads:] if hasattr(os, "sched_getaffinity") else []
+
+
+def _camera_picture() -> Array:
+    return np.random.default_rng(SEED).integers(0, 256, CAMERA, np.uint8)
 
 
 def _clocked(work: Callable[[], Any]) -> tuple[float, Any]:

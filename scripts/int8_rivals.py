@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import tempfile
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from convert.lower import Camera, lower
 from edge_kit.core.tensors import MAIN, Array, Tensors
+from runtimes.targets import TARGETS
 
 SEED = 20
 SIDE = 224
@@ -22,6 +25,8 @@ COARSEST = 7  # cells along a side of the largest blots
 
 FP32 = "fp32.onnx"
 OURS = "ours.onnx"
+OURS_PIXELS = "ours-pixels.onnx"
+PREPARATION = "preprocess.json"
 ORT_QDQ = "ort-qdq.onnx"
 ORT_QOPERATOR = "ort-qoperator.onnx"
 NNCF = "nncf.xml"
@@ -49,14 +54,20 @@ def calibration() -> list[dict[str, Array]]:
 def make(network: str, target: str, folder: Path) -> None:
     """Write every file of one network."""
     batches = calibration()
-    _export(network, folder / FP32)
-    _lower(folder, target, batches)
+    camera = _export(network, folder / FP32)
+    (folder / PREPARATION).write_text(json.dumps(camera.preprocess.as_dict()))
+    for name, entry in ((OURS, None), (OURS_PIXELS, camera)):
+        lower(folder / FP32, folder / name, TARGETS[target], batches, camera=entry)
     _quantize_with_onnxruntime(folder, batches)
     _quantize_with_nncf(folder, batches)
 
 
-def _export(network: str, out: Path) -> None:
-    """The float graph in canonical form, with weights that keep activations alive: it is about speed."""
+def _export(network: str, out: Path) -> Camera:
+    """The float graph in canonical form, with weights that keep activations alive: it is about speed.
+
+    Returns:
+        Its input, and how a picture becomes that.
+    """
     import paddle
 
     from convert.export import canonicalise, export_paddle, paddle_to_onnx
@@ -67,19 +78,15 @@ def _export(network: str, out: Path) -> None:
     entry = MODELS.get(network)
     paddle.seed(SEED)
     net = lively(entry.build(**entry.published_sizes), SIDE)
-    spec = entry.graphs(entry.published.preprocess)[MAIN]
+    preprocess = entry.published.preprocess
+    spec = entry.graphs(preprocess)[MAIN]
     with tempfile.TemporaryDirectory() as made:
         prefix = Path(made) / "net"
         export_paddle(net, spec, prefix)
         paddle_to_onnx(prefix, out, spec)
     canonicalise(out, out)
-
-
-def _lower(folder: Path, target: str, batches: list[dict[str, Array]]) -> None:
-    from convert.lower import lower
-    from runtimes.targets import TARGETS
-
-    lower(folder / FP32, folder / OURS, TARGETS[target], batches)
+    [picture] = spec.inputs
+    return Camera(picture, preprocess)
 
 
 class _Feed:

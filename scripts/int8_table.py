@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_kit.core.errors import CheckError, EdgeKitError, unknown_name
+from edge_kit.core.images import NormalisedPreprocess, read_preprocess
 from edge_kit.core.tensors import MAIN, Array
 from edge_kit.report.bench import bench_progress
 from runtimes.bench import BenchSettings, BenchTarget, Progress, loaded
@@ -25,14 +27,17 @@ from runtimes.conditions import noise
 from runtimes.faults import one_line
 from runtimes.isolated import Isolated
 from runtimes.targets import cpu_name, this_machine
-from runtimes.timing import TimingPlan, interleave
+from runtimes.timing import Timer, Times, TimingPlan, interleave
 from scripts.command import run_command
-from scripts.int8_rivals import FP32, NNCF, ORT_QDQ, ORT_QOPERATOR, OURS, SIDE, pictures
+from scripts.int8_rivals import FP32, NNCF, ORT_QDQ, ORT_QOPERATOR, OURS, OURS_PIXELS, PREPARATION, SIDE, pictures
 
-# At most so much of FP32's time, of its size, and of the time of the best that the engine's own quantizer makes.
+# At most so much of FP32's time, of its size, and of the time of the best that the engine's own quantizer makes, by
+# what is fed; and from a camera's picture to its class, of the same graph with mean and deviation left to NumPy.
 OF_FP32 = {"mobilenetv1": 0.59, "mobilenetv2": 0.69, "resnet50": 0.52}
 OF_SIZE = 0.26
 OF_RIVAL = 1.0
+PIXELS_OF_RIVAL = 0.95
+PIXELS_FROM_PICTURE = 0.8
 
 Kind = tuple[str, str]
 """Engine and model."""
@@ -42,13 +47,16 @@ Noise = tuple[str, ...]
 PICTURES = 64
 PICTURES_SEED = 7  # none that a quantizer saw
 MARK = {"ok": "[green]ok[/green]", "even": "[yellow]even[/yellow]", "short": "[red]short[/red]"}
+FORM = "uint8-nhwc"
+FLOATS, PIXELS = "ours", f"ours, {FORM}"
 FILES = (
     ("onnx", "fp32", FP32),
-    ("onnx", "ours", OURS),
+    ("onnx", FLOATS, OURS),
+    ("onnx", PIXELS, OURS_PIXELS),
     ("onnx", "quantize_static QDQ", ORT_QDQ),
     ("onnx", "quantize_static QOperator", ORT_QOPERATOR),
     ("openvino", "fp32", FP32),
-    ("openvino", "ours", OURS),
+    ("openvino", FLOATS, OURS),
     ("openvino", "nncf", NNCF),
 )
 
@@ -122,7 +130,7 @@ def claim(network: str, what: str, ratio: Ratio, limit: float) -> Claim:
 
 def make_files(network: str, folder: Path, again: bool) -> None:
     """Make every model of a network in a process of its own, unless they lie there."""
-    wanted = {name for _, _, name in FILES}
+    wanted = {PREPARATION, *(name for _, _, name in FILES)}
     if not again and wanted <= {path.name for path in folder.glob("*")}:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,53 +158,72 @@ def bench_targets(network: str, folder: Path) -> list[BenchTarget]:
 def measure(network: str, folder: Path, plan: TimingPlan, progress: Progress) -> tuple[list[Row], list[Claim], Noise]:
     """Time every model of a network in turn, and compare what it answers."""
     targets = bench_targets(network, folder)
+    kinds = {(runtime, model): target for (runtime, model, _), target in zip(FILES, targets, strict=True)}
+    preprocess = read_preprocess(json.loads((folder / PREPARATION).read_text()))
+    assert isinstance(preprocess, NormalisedPreprocess)  # as its maker wrote it
+    preparations = {("onnx", PIXELS): preprocess.without_normalise(), ("onnx", FLOATS): preprocess}
     with loaded(targets, BenchSettings(plan), progress) as (processes, _):
-        first = next(iter(processes.values()))
+        by_kind = {kind: processes[target.label] for kind, target in kinds.items()}
+        first = by_kind["onnx", "fp32"]
         before = first.conditions()
-        timers = {name: process.time for name, process in processes.items()}
-        times = interleave(timers, plan, lambda done, total: progress(f"timing {network}", done, total))
+        times = _in_turn(
+            {kind: one.time for kind, one in by_kind.items()}, plan, partial(progress, f"timing {network}")
+        )
+        ways = {kind: by_kind[kind].picture_to_answer(MAIN, how.as_dict()) for kind, how in preparations.items()}
+        whole = _in_turn(ways, plan, partial(progress, f"timing pictures on {network}"))
         found = noise(before, first.conditions(), 1)
-        answers = {name: top1(process) for name, process in processes.items()}
-
-    def ratio(a: BenchTarget, b: BenchTarget) -> Ratio:
-        verdict = compare(a.label, times[a.label], b.label, times[b.label])
-        return Ratio(verdict.ratio, verdict.low, verdict.high)
-
-    by_kind = {(runtime, model): target for (runtime, model, _), target in zip(FILES, targets, strict=True)}
-    reference = answers[by_kind["onnx", "fp32"].label]
+        answers = {kind: top1(process, preprocess) for kind, process in by_kind.items()}
     rows = [
         Row(
             network,
-            runtime,
-            model,
-            float(np.median(times[target.label])),
+            *kind,
+            float(np.median(times[kind])),
             sum(path.stat().st_size for path in (*target.graphs.values(), *target.files)),
-            ratio(target, by_kind[runtime, "fp32"]),
-            float((answers[target.label] == reference).mean()),
+            _ratio(times, kind, (kind[0], "fp32")),
+            float((answers[kind] == answers["onnx", "fp32"]).mean()),
         )
-        for (runtime, model), target in by_kind.items()
+        for kind, target in kinds.items()
     ]
-    return rows, claims_of(network, rows, lambda a, b: ratio(by_kind[a], by_kind[b])), found
+    way = claim(network, "picture to class, fed floats", _ratio(whole, *preparations), PIXELS_FROM_PICTURE)
+    return rows, [*claims_of(network, rows, partial(_ratio, times)), way], found
 
 
-def top1(process: Isolated) -> Array:
-    """The class that a model gives each picture, (64,)."""
-    singles = (process.run(MAIN, {"image": picture[None]}) for picture in pictures(PICTURES, PICTURES_SEED))
-    return np.array([int(next(iter(outputs.values())).argmax()) for outputs in singles])
+def _in_turn(timers: Mapping[Kind, Timer], plan: TimingPlan, progress: Callable[[int, int], None]) -> dict[Kind, Times]:
+    times = interleave({" ".join(kind): timer for kind, timer in timers.items()}, plan, progress)
+    return dict(zip(timers, times.values(), strict=True))
+
+
+def _ratio(times: Mapping[Kind, Times], a: Kind, b: Kind) -> Ratio:
+    verdict = compare(" ".join(a), times[a], " ".join(b), times[b])
+    return Ratio(verdict.ratio, verdict.low, verdict.high)
+
+
+def top1(process: Isolated, preprocess: NormalisedPreprocess) -> Array:
+    """The class that a model gives each picture, (64,); the pixels of one, for a model that takes those."""
+    [spec] = process.footprint.inputs[MAIN]
+    found = []
+    for made in pictures(PICTURES, PICTURES_SEED):
+        pixels = preprocess.picture(made)
+        sample = pixels if spec.dtype == "uint8" else preprocess.normalise(pixels)
+        found.append(int(next(iter(process.run(MAIN, {spec.name: sample[None]}).values())).argmax()))
+    return np.array(found)
 
 
 def claims_of(network: str, rows: Sequence[Row], ratio: Callable[[Kind, Kind], Ratio]) -> list[Claim]:
     """What is claimed of ours, held to its limits."""
     found = {(row.runtime, row.model): row for row in rows}
-    ours, full = found["onnx", "ours"], found["onnx", "fp32"]
-    rivals = [row for row in rows if row.runtime == "onnx" and row.model not in ("ours", "fp32")]
+    ours, full = found["onnx", FLOATS], found["onnx", "fp32"]
+    rivals = [row for row in rows if row.runtime == "onnx" and row.model not in (FLOATS, PIXELS, "fp32")]
     best = min(rivals, key=lambda row: row.p50_ms)
     size = ours.size_bytes / full.size_bytes
     return [
         claim(network, "time of fp32", ours.to_fp32, OF_FP32[network]),
         claim(network, "size of fp32", Ratio(size, size, size), OF_SIZE),
-        claim(network, f"time of {best.model}", ratio(("onnx", "ours"), ("onnx", best.model)), OF_RIVAL),
-        claim(network, "time of nncf, both on openvino", ratio(("openvino", "ours"), ("openvino", "nncf")), OF_RIVAL),
+        claim(network, f"time of {best.model}", ratio(("onnx", FLOATS), ("onnx", best.model)), OF_RIVAL),
+        claim(
+            network, f"time of {best.model}, fed {FORM}", ratio(("onnx", PIXELS), ("onnx", best.model)), PIXELS_OF_RIVAL
+        ),
+        claim(network, "time of nncf, both on openvino", ratio(("openvino", FLOATS), ("openvino", "nncf")), OF_RIVAL),
     ]
 
 

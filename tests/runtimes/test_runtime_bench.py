@@ -15,8 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_kit.core.errors import BadData, EdgeKitError, UsageError
 from edge_kit.core.images import ImagePreprocess
-from edge_kit.core.tensors import TensorSpec
+from edge_kit.core.tensors import MAIN, TensorSpec
 from runtimes.bench import BenchReport, BenchSettings, BenchTarget, Progress, bench_models, pairs
+from runtimes.isolated import Isolated, Model
 from runtimes.timing import TimingPlan
 
 pytest.importorskip("onnxruntime")
@@ -229,6 +230,14 @@ def test_a_picture_is_timed_apart_from_the_model(write_graph: WriteGraph) -> Non
     pictures, none = bench(targets).rows
     assert pictures.preprocess_ms is not None and pictures.preprocess_ms > pictures.latency.p50_ms
     assert none.preprocess_ms is None
+
+
+def test_a_picture_is_timed_on_its_whole_way_to_an_answer(write_graph: WriteGraph) -> None:
+    small, large = (ImagePreprocess(short, crop=32).as_dict() for short in (32, 2048))
+    with Isolated(Model("onnx", {MAIN: write_graph(axes=("batch", 3, 32, 32))})) as loaded:
+        quick, slow = (loaded.picture_to_answer(MAIN, how)(1, 5) for how in (small, large))
+    assert len(quick) == len(slow) == 5
+    assert np.median(slow) > 10 * np.median(quick)
 
 
 def test_a_model_that_is_kept_on_one_core_does_not_make_the_machine_smaller(write_graph: WriteGraph) -> None:
