@@ -15,6 +15,8 @@ from convert.observe import Observer, observe_means, observe_ranges
 from convert.parity import measure_parity
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.canonical import CANONICAL
+from convert.passes.gates import GATES
+from convert.passes.keep_float import choose_float_nodes, keep_drowned_sums_float, keep_islands_float
 from convert.passes.lift import lift_quantization
 from convert.passes.pad import pad_integers
 from convert.passes.place import (
@@ -23,9 +25,6 @@ from convert.passes.place import (
     SAME_GRID,
     WEIGHTED,
     absorb_activations,
-    choose_float_nodes,
-    keep_drowned_sums_float,
-    keep_islands_float,
     only_moves,
     place_quantizers,
     share_grids,
@@ -300,6 +299,7 @@ CAMERA_PASSES: tuple[Pass, ...] = (
 def _placement(graph: Graph, kept: Collection[str]) -> tuple[dict[str, int], dict[str, int]]:
     dequantized = {name for node in graph.nodes if node.op_type == "DequantizeLinear" for name in node.output}
     stored = {name for node in graph.nodes if node.op_type == "QuantizeLinear" for name in node.output}
+    rounded = {node.input[0] for node in graph.nodes if node.op_type == "QuantizeLinear"}
     quantized: Counter[str] = Counter()
     left: Counter[str] = Counter()
     integers = graph.integer_inputs()
@@ -309,12 +309,14 @@ def _placement(graph: Graph, kept: Collection[str]) -> tuple[dict[str, int], dic
         if node.input[0] in integers:  # it moves pixels, or computes shapes from theirs
             integers.update(node.output)
             continue
-        read = node.input[:2] if node.op_type in (*WEIGHTED, "Add") else node.input[:1]
+        read = node.input[:2] if node.op_type in (*WEIGHTED, *GATES, "Add") else node.input[:1]
         read = node.input if node.op_type == "Concat" else read
         placed = node.op_type in QUANTIZABLE and label(node) not in kept and dequantized.issuperset(read)
         if node.op_type in REGRID and node.output[0] in graph.outputs:
             placed = False
         if node.op_type in SAME_GRID and not only_moves(node):
+            placed = False
+        if node.op_type in GATES and node.output[0] not in rounded:
             placed = False
         in_int8 = placed or node.op_type == DYNAMIC_LSTM or node.input[0] in stored
         (quantized if in_int8 else left)[node.op_type] += 1

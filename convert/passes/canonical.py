@@ -167,6 +167,37 @@ def fold_factor(graph: Graph) -> int:
     return done
 
 
+def drop_factor_of_one(graph: Graph) -> int:
+    """Drop every Mul by 1, which paddle2onnx writes for the factor within a Swish."""
+    done = 0
+    for mul in [n for n in graph.nodes if n.op_type == "Mul"]:
+        scaled = _factor(graph, mul)
+        if scaled is None or scaled[1] != 1 or (mul.output[0] in graph.outputs and graph.producer(scaled[0]) is None):
+            continue
+        graph.remove(mul)
+        graph.replace_uses(mul.output[0], scaled[0])
+        done += 1
+    return done
+
+
+def slice_from_split(graph: Graph) -> int:
+    """Replace every Split into known sizes by Slices: a node with one output is what quantizers are placed around."""
+    done = 0
+    for split in [n for n in graph.nodes if n.op_type == "Split" and len(n.input) == 2]:
+        sizes = graph.constants.get(split.input[1])
+        if sizes is None:
+            continue
+        ends = np.cumsum(sizes)
+        for output, size, end in zip(split.output, sizes, ends, strict=True):
+            bounds = {"starts": end - size, "ends": end, "axes": attribute(split, "axis", 0)}
+            graph.constants |= {f"{output}.{name}": np.array([value], np.int64) for name, value in bounds.items()}
+            names = [f"{output}.{name}" for name in bounds]
+            graph.insert_before(split, helper.make_node("Slice", [split.input[0], *names], [output], name=output))
+        graph.remove(split)
+        done += 1
+    return done
+
+
 def pad_without_a_further_axis(graph: Graph) -> int:
     """Replace Squeeze(Pad(Unsqueeze(x))) by Pad, as paddle2onnx pads pictures as if they were volumes."""
     done = 0
@@ -234,6 +265,8 @@ CANONICAL = (
     drop_zero_states,
     fold_batch_norm,
     fold_factor,
+    drop_factor_of_one,
+    slice_from_split,
     pad_without_a_further_axis,
     flatten_from_shape_arithmetic,
     gemm_from_matmul_and_add,

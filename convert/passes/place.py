@@ -9,9 +9,9 @@ from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute, label
 from convert.pairs import fit_any_pairs, fit_channels, fit_pairs, is_depthwise
+from convert.passes.gates import GATES, is_gate
 from convert.quantization import STEPS, Quantization, Range
-from edge_kit.core.errors import unknown_name
-from runtimes.targets import Target
+from runtimes.targets import DEFAULT_ENGINE, Target
 
 WEIGHTED = ("Conv", "Gemm")
 MOST_BIAS = 2**30  # steps that the INT32 of a bias is filled up to; the rest is room for the sums of products
@@ -30,13 +30,10 @@ SUMS = ("Add", "GlobalAveragePool", "AveragePool")
 MOVED = ("Concat", "Pad", "Slice")
 """Move values too, as often between floats: taken only where something that they read is quantized anyway."""
 
-FEWEST_STEPS = 2
-"""Of a sum's grid, over the range of a summand: with fewer, what the summand says is rounded away."""
-
 REGRID = (*MOVED, "LeakyRelu")
 """From grid to grid, value by value: at the end of a graph nothing rounds what they give, and they stay float."""
 
-QUANTIZABLE = (*WEIGHTED, *SAME_GRID, *SUMS, *REGRID)
+QUANTIZABLE = (*WEIGHTED, *SAME_GRID, *SUMS, *REGRID, *GATES)
 
 
 def clip_limits(graph: Graph, node: NodeProto) -> Range | None:
@@ -50,65 +47,6 @@ def clip_limits(graph: Graph, node: NodeProto) -> Range | None:
         if name:
             limits[i] = float(graph.constants[name].reshape(-1)[0])
     return Range(*limits) if limits[0] <= 0 <= limits[1] else None
-
-
-def choose_float_nodes(graph: Graph, wanted: Collection[str]) -> frozenset[str]:
-    """Find the nodes that stay float: those asked for, and behind them those that only move values.
-
-    Args:
-        wanted: Labels of nodes.
-
-    Raises:
-        UsageError: The graph has no such node.
-    """
-    known = [label(node) for node in graph.nodes]
-    for name in sorted(set(wanted).difference(known)):
-        raise unknown_name("node to keep in float", name, known)
-    kept = set(wanted)
-    for node in graph.nodes:
-        source = graph.producer(node.input[0]) if only_moves(node) else None
-        if source is not None and label(source) in kept:
-            kept.add(label(node))
-    return frozenset(kept)
-
-
-def keep_islands_float(graph: Graph, known: Quantization) -> int:
-    """Forget the ranges of sums and pools that no convolution or Gemm stands beside: quantizers would cost more.
-
-    Such are the gates of a recurrent cell that is written out; what is rounded there is fed back at every step.
-    """
-    linked = [node for node in graph.nodes if node.op_type in QUANTIZABLE or clip_limits(graph, node) is not None]
-    groups: dict[str, str] = {}  # tensor -> another one of its group, or itself
-
-    def root(name: str) -> str:
-        while groups.setdefault(name, name) != name:
-            name = groups[name]
-        return name
-
-    touched = {id(node): [n for n in (*node.input, *node.output) if n and not graph.is_constant(n)] for node in linked}
-    for names in touched.values():
-        for name in names[1:]:
-            groups[root(name)] = root(names[0])
-    weighted = {root(touched[id(node)][0]) for node in linked if node.op_type in WEIGHTED}
-    lost = [name for name in groups if root(name) not in weighted and name in known.ranges]
-    for name in lost:
-        del known.ranges[name]
-    return len(lost)
-
-
-def keep_drowned_sums_float(graph: Graph, known: Quantization) -> int:
-    """Forget the ranges of sums on whose grid a summand has no two steps: all that it says would be rounded away.
-
-    Such is the mask of an attention: -1e9 where nothing is to be looked at, beside scores of a few units.
-    """
-    done = 0
-    for node in graph.nodes:
-        sum_of = known.ranges.get(node.output[0]) if node.op_type == "Add" else None
-        spans = [known.ranges[name].width for name in node.input if name in known.ranges]
-        if sum_of is not None and spans and min(spans) < FEWEST_STEPS * sum_of.width / STEPS:
-            del known.ranges[node.output[0]]
-            done += 1
-    return done
 
 
 def absorb_activations(graph: Graph, known: Quantization, target: Target, keep_float: Collection[str] = ()) -> int:
@@ -259,6 +197,8 @@ def _has_kernel(
         return False
     if node.op_type in SAME_GRID and not only_moves(node):
         return False
+    if not may_be_gate(graph, node):
+        return False
     if node.op_type == "Conv" and not target.any_convolution:
         weight, group = graph.constants[node.input[1]], attribute(node, "group", 1)
         if weight.ndim != 4 or (group > 1 and not is_depthwise(weight, group)):
@@ -266,10 +206,15 @@ def _has_kernel(
     return all(name in known.ranges for name in _activations(graph, node, target))
 
 
+def may_be_gate(graph: Graph, node: NodeProto) -> bool:
+    """Whether a node is no Sigmoid and no product, or one whose rounding is not fed back."""
+    return node.op_type not in GATES or is_gate(graph, node)
+
+
 def _operators(target: Target) -> tuple[str, ...]:
     """What has INT8 kernels; a symmetric engine finds by itself that what only moves values keeps the grid."""
     if not target.symmetric:
-        return QUANTIZABLE
+        return QUANTIZABLE if target.engine == DEFAULT_ENGINE else tuple(set(QUANTIZABLE).difference(GATES))
     return (*WEIGHTED, *SUMS) if target.sums else WEIGHTED
 
 

@@ -17,11 +17,10 @@ from convert.passes.canonical import (
     gemm_from_matmul_and_add,
     pad_without_a_further_axis,
 )
+from convert.passes.keep_float import keep_drowned_sums_float, keep_islands_float
 from convert.passes.lift import lift_quantization
 from convert.passes.place import (
     absorb_activations,
-    keep_drowned_sums_float,
-    keep_islands_float,
     place_quantizers,
     share_grids,
 )
