@@ -48,6 +48,8 @@ def test_the_float_rewrites_keep_the_answers_and_are_held_to_it() -> None:
         "drop_zero_states",
         "fold_batch_norm",
         "fold_factor",
+        "drop_factor_of_one",
+        "slice_from_split",
         "pad_without_a_further_axis",
         "flatten_from_shape_arithmetic",
         "gemm_from_matmul_and_add",
