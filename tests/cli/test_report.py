@@ -17,7 +17,8 @@ def made(toy_run: Result, session_cli: Cli, tmp_path_factory: pytest.TempPathFac
     assert toy_run.code == 0, toy_run.err
     folder = tmp_path_factory.mktemp("report")
     files = ("--out", str(folder / "r.html"), "--csv", str(folder / "r.csv"), "--markdown", str(folder / "r.md"))
-    return session_cli("report", "toynet", *files, "--json"), folder
+    # Its own copy, by path: other tests may make the bundle of that name in the shared workspace anew.
+    return session_cli("report", toy_run.json["bundle"], *files, "--json"), folder
 
 
 def test_figures_of_the_receipt_are_used_as_they_are(made: tuple[Result, Path], toy_run: Result) -> None:
