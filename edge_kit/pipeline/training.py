@@ -48,6 +48,8 @@ def train_on(context: Context, peers: Peers) -> None:
     losses: list[float] = []
     task = TASKS.get(entry.task)
     report = fit(net, task, dataset, recipe, context.scratch, context.progress, compute, peers, watch, losses)
+    if watch:
+        watch.close()
     if peers.writes:
         save_network(net, context.out, {"id": entry.id, "data": dataset.name})
         write_json(context.out / "report.json", asdict(report))

@@ -32,8 +32,12 @@ class Scalars:
             self._writer.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """See them onto the disk."""
+        """Let viewers see what was written so far; a thread may have the newest points still before it."""
         self._writer.flush()
+
+    def close(self) -> None:
+        """See every point onto the disk."""
+        self._writer.close()
 
 
 class Watch:
@@ -66,6 +70,11 @@ class Watch:
                 self._scalars.add(step, {"train/samples_per_second": samples / max(now - self._before, 1e-9)})
         self._before = now
         return bool((self._every and step % self._every == 0) or (self._scalars and step % epoch == 0))
+
+    def close(self) -> None:
+        """See the curves onto the disk; no more is heard."""
+        if self._scalars:
+            self._scalars.close()
 
     def look(self, step: int) -> None:
         """Look at the network, which is in evaluation mode; the time it takes is not the training's."""

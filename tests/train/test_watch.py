@@ -34,7 +34,7 @@ def test_curves_hold_every_step_and_a_metric_at_the_end_of_each_epoch(tmp_path: 
     scalars, losses = Scalars(tmp_path / "logs"), []
     watch = Watch(lambda step: {"top1": 50.0 + step}, scalars=scalars)
     fit(small_net(), TASKS.get("classify"), Stripes(), RECIPE, tmp_path, ignore, watch=watch, curve=losses)
-    scalars.flush()
+    watch.close()
     curves: dict[str, dict[int, float]] = {}
     for tag, step, value in read_scalars(tmp_path / "logs"):
         curves.setdefault(tag, {})[step] = value
