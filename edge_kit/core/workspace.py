@@ -130,9 +130,19 @@ class Workspace:
 
     def find(self, name: str, key: str) -> StageResult | None:
         """Find a result; one without a readable record or without all its files is none."""
-        path = self.root / "stages" / _folder_name(name, key)
+        found = self._result(self.root / "stages" / _folder_name(name, key))
+        return found if found is not None and (found.name, found.key) == (name, key) else None
+
+    def results(self, name: str) -> Iterator[StageResult]:
+        """All results of a stage, of whatever key."""
+        for path in sorted((self.root / "stages").glob(f"{name}-*")):
+            found = self._result(path)
+            if found is not None and found.name == name:
+                yield found
+
+    def _result(self, path: Path) -> StageResult | None:
         record = _read_record(path)
-        if record is None or (record["name"], record["key"]) != (name, key):
+        if record is None:
             return None
         try:
             whole = all((path / file).is_file() for file in record["files"])
@@ -140,7 +150,7 @@ class Workspace:
             whole = False
         if not whole:
             return None
-        return StageResult(path, name, key, record["seconds"], sha256_json(record["files"]))
+        return StageResult(path, record["name"], record["key"], record["seconds"], sha256_json(record["files"]))
 
     def produce(
         self,

@@ -10,6 +10,9 @@ from edge_kit.core.bundle import MANIFEST, Bundle
 from edge_kit.core.errors import UsageError, unknown_name
 from edge_kit.core.workspace import Workspace
 
+BUNDLE = "bundle"
+"""The stage that makes them, and the folder of its result that is one."""
+
 
 def publish_bundle(workspace: Workspace, name: str, made: Path) -> Path:
     """Let the bundle of that name be the one just made; a reader sees the old one or the new one."""
@@ -19,6 +22,12 @@ def publish_bundle(workspace: Workspace, name: str, made: Path) -> Path:
         link.symlink_to(os.path.relpath(made, workspace.bundles_dir))
         link.replace(place)
     return place
+
+
+def was_made_in(workspace: Workspace, bundle: Bundle) -> bool:
+    """Whether the workspace still holds the stage that made it, or a copy of it, whatever its name means by now."""
+    made = (result.path / BUNDLE for result in workspace.results(BUNDLE))
+    return any(Bundle(path).digest == bundle.digest for path in made)
 
 
 def all_bundles(workspace: Workspace) -> list[Bundle]:

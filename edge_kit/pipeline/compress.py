@@ -14,7 +14,7 @@ from edge_kit.core.bundle import FULL, SMALL, Bundle
 from edge_kit.core.errors import UsageError, unknown_name
 from edge_kit.core.files import read_json
 from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
-from edge_kit.pipeline.bundles import publish_bundle
+from edge_kit.pipeline.bundles import BUNDLE, publish_bundle
 from edge_kit.pipeline.checks import NOT_SHIPPED, Limits, check_all
 from edge_kit.pipeline.inputs import (
     PRETRAINED,
@@ -30,7 +30,7 @@ from edge_kit.pipeline.pixels import FLOAT, PIXELS, check_input, check_takes_pix
 from edge_kit.pipeline.receipt import make_receipt
 from edge_kit.pipeline.runner import Input, Line, Runner, installed_versions
 from edge_kit.pipeline.sources import model_of, setup_of
-from edge_kit.pipeline.stages import BUNDLE, JUDGED, MIXED, QUANTIZATION, RANKING
+from edge_kit.pipeline.stages import JUDGED, MIXED, QUANTIZATION, RANKING
 from edge_kit.pipeline.subject import subject_of
 from edge_kit.tasks.own import OWN
 from edge_kit.train.recipe import Recipe
@@ -272,7 +272,7 @@ def compress(request: CompressRequest, runner: Runner) -> CompressReport:
         receipt[OWN] = work.base[OWN]
     content = {"target": work.target, "receipt": receipt, **work.form}
     fp32 = list(floats.values())[-1]
-    bundle = work.run("bundle", content, {"export": ranges.export, FULL: fp32, SMALL: lowered[SMALL]})
+    bundle = work.run(BUNDLE, content, {"export": ranges.export, FULL: fp32, SMALL: lowered[SMALL]})
     place = publish_bundle(runner.workspace, bundle_name(request), bundle.path / BUNDLE)
     folders = {name: place / (SMALL if name == SMALL else FULL) for name in facts["models"]}
     folders |= {name: lowered[name].path for name in lowered if name != SMALL}

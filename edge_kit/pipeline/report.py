@@ -14,7 +14,8 @@ from edge_kit.core.bundle import FULL, Bundle
 from edge_kit.core.errors import EdgeKitError, UsageError
 from edge_kit.core.files import read_json
 from edge_kit.core.workspace import StageResult
-from edge_kit.pipeline.compress import CompressRequest, bundle_name, sensitivity
+from edge_kit.pipeline.bundles import was_made_in
+from edge_kit.pipeline.compress import CompressRequest, sensitivity
 from edge_kit.pipeline.inputs import DataRequest, model_data
 from edge_kit.pipeline.parity import bundle_settings
 from edge_kit.pipeline.pixels import PIXELS
@@ -243,8 +244,7 @@ class _Model:
         asked = {name: value for name, value in told.items() if name in known}
         try:
             request = CompressRequest(**{**asked, "data": None if told["data"] == "mini" else Path(told["data"])})
-            here = self._runner.workspace.bundles_dir / bundle_name(request)
-            if not here.exists() or Bundle(here).digest != self._bundle.digest:
+            if not was_made_in(self._runner.workspace, self._bundle):
                 raise EdgeKitError("the bundle was not made in this workspace")
             return sensitivity(request, _Reusing(self._runner.workspace, self._runner.reporter, self._runner.log))
         except EdgeKitError as fault:

@@ -14,6 +14,7 @@ from edge_kit.core.files import read_json, write_json
 from edge_kit.core.registry import Registry
 from edge_kit.core.tensors import Tensors
 from edge_kit.data import FORMATS, MiniSettings
+from edge_kit.pipeline.bundles import BUNDLE
 from edge_kit.pipeline.contents import manifest_of, write_sentinel
 from edge_kit.pipeline.exports import PARITY_SAMPLES, export_graph, export_network
 from edge_kit.pipeline.feeds import CALIBRATION_BATCH, calibration_feeds, digest_of, feeds_of, graphs_of
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from edge_kit.pipeline.mixed import Judge, Lowering
 
 STAGES: Registry[Callable[[Context], None]] = Registry("stage")
-BUNDLE = "bundle"
 JUDGED = "judged.json"
 RANKING = "ranking.json"
 MIXED = "mixed.json"  # of the stage that left layers in float: which, and why

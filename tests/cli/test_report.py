@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli, Result
+from edge_kit.core.bundle import Bundle
+from tests.conftest import TOY, Cli, Result
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,10 @@ def made(toy_run: Result, session_cli: Cli, tmp_path_factory: pytest.TempPathFac
     assert toy_run.code == 0, toy_run.err
     folder = tmp_path_factory.mktemp("report")
     files = ("--out", str(folder / "r.html"), "--csv", str(folder / "r.csv"), "--markdown", str(folder / "r.md"))
-    # Its own copy, by path: other tests may make the bundle of that name in the shared workspace anew.
+    # Another run lets the name mean another bundle; what is told of this one must not change by that.
+    other = session_cli(*TOY, "--algorithm", "abs_max", "--json")
+    assert other.code == 0, other.err
+    assert Bundle(Path(other.json["bundle"])).digest != Bundle(Path(toy_run.json["bundle"])).digest
     return session_cli("report", toy_run.json["bundle"], *files, "--json"), folder
 
 

@@ -55,6 +55,14 @@ def test_a_result_holds_what_was_made_and_is_found_again(workspace: Workspace) -
     assert leftovers(workspace) == []
 
 
+def test_all_results_of_a_stage_are_found_and_none_of_another_or_without_its_record(workspace: Workspace) -> None:
+    made = [workspace.produce(name, KEY, model) for name in ("train", "train-on", "trained")]
+    other = workspace.produce("train", stage_key("train", {"epochs": 3}, {}, {}), model)
+    assert sorted(one.key for one in workspace.results("train")) == sorted([KEY, other.key])
+    (other.path / "stage.json").write_text("{}")
+    assert list(workspace.results("train")) == made[:1]
+
+
 def test_each_thing_that_decides_a_result_changes_its_key() -> None:
     keys = {
         KEY,
