@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_kit.core.errors import CheckError, EdgeKitError, unknown_name
-from edge_kit.core.images import NormalisedPreprocess, read_preprocess
+from edge_kit.core.images import PIXELS, NormalisedPreprocess, read_preprocess
 from edge_kit.core.tensors import MAIN, Array
 from edge_kit.report.bench import bench_progress
 from runtimes.bench import BenchSettings, BenchTarget, Progress, loaded
@@ -47,12 +47,11 @@ Noise = tuple[str, ...]
 PICTURES = 64
 PICTURES_SEED = 7  # none that a quantizer saw
 MARK = {"ok": "[green]ok[/green]", "even": "[yellow]even[/yellow]", "short": "[red]short[/red]"}
-FORM = "uint8-nhwc"
-FLOATS, PIXELS = "ours", f"ours, {FORM}"
+FLOATS, FED_PIXELS = "ours", f"ours, {PIXELS}"
 FILES = (
     ("onnx", "fp32", FP32),
     ("onnx", FLOATS, OURS),
-    ("onnx", PIXELS, OURS_PIXELS),
+    ("onnx", FED_PIXELS, OURS_PIXELS),
     ("onnx", "quantize_static QDQ", ORT_QDQ),
     ("onnx", "quantize_static QOperator", ORT_QOPERATOR),
     ("openvino", "fp32", FP32),
@@ -161,7 +160,7 @@ def measure(network: str, folder: Path, plan: TimingPlan, progress: Progress) ->
     kinds = {(runtime, model): target for (runtime, model, _), target in zip(FILES, targets, strict=True)}
     preprocess = read_preprocess(json.loads((folder / PREPARATION).read_text()))
     assert isinstance(preprocess, NormalisedPreprocess)  # as its maker wrote it
-    preparations = {("onnx", PIXELS): preprocess.without_normalise(), ("onnx", FLOATS): preprocess}
+    preparations = {("onnx", FED_PIXELS): preprocess.without_normalise(), ("onnx", FLOATS): preprocess}
     with loaded(targets, BenchSettings(plan), progress) as (processes, _):
         by_kind = {kind: processes[target.label] for kind, target in kinds.items()}
         first = by_kind["onnx", "fp32"]
@@ -213,7 +212,7 @@ def claims_of(network: str, rows: Sequence[Row], ratio: Callable[[Kind, Kind], R
     """What is claimed of ours, held to its limits."""
     found = {(row.runtime, row.model): row for row in rows}
     ours, full = found["onnx", FLOATS], found["onnx", "fp32"]
-    rivals = [row for row in rows if row.runtime == "onnx" and row.model not in (FLOATS, PIXELS, "fp32")]
+    rivals = [row for row in rows if row.runtime == "onnx" and row.model not in (FLOATS, FED_PIXELS, "fp32")]
     best = min(rivals, key=lambda row: row.p50_ms)
     size = ours.size_bytes / full.size_bytes
     return [
@@ -221,7 +220,10 @@ def claims_of(network: str, rows: Sequence[Row], ratio: Callable[[Kind, Kind], R
         claim(network, "size of fp32", Ratio(size, size, size), OF_SIZE),
         claim(network, f"time of {best.model}", ratio(("onnx", FLOATS), ("onnx", best.model)), OF_RIVAL),
         claim(
-            network, f"time of {best.model}, fed {FORM}", ratio(("onnx", PIXELS), ("onnx", best.model)), PIXELS_OF_RIVAL
+            network,
+            f"time of {best.model}, fed {PIXELS}",
+            ratio(("onnx", FED_PIXELS), ("onnx", best.model)),
+            PIXELS_OF_RIVAL,
         ),
         claim(network, "time of nncf, both on openvino", ratio(("openvino", FLOATS), ("openvino", "nncf")), OF_RIVAL),
     ]

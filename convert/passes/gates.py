@@ -19,3 +19,8 @@ def is_gate(graph: Graph, node: NodeProto) -> bool:
         return any(one is not None and one.op_type == "Sigmoid" and is_gate(graph, one) for one in factors)
     source = graph.producer(node.input[0]) if node.op_type == "Sigmoid" else None
     return source is not None and source.op_type == "Conv"
+
+
+def may_be_gate(graph: Graph, node: NodeProto) -> bool:
+    """Whether a node is no Sigmoid and no product, or one whose rounding is not fed back."""
+    return node.op_type not in GATES or is_gate(graph, node)

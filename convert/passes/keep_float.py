@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from convert.graph import Graph, label
-from convert.passes.place import QUANTIZABLE, WEIGHTED, clip_limits, may_be_gate, only_moves
+from convert.passes.gates import may_be_gate
+from convert.passes.place import QUANTIZABLE, WEIGHTED, clip_limits, only_moves
 from convert.quantization import STEPS, Quantization
 from edge_kit.core.errors import unknown_name
 

@@ -9,7 +9,7 @@ from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute, label
 from convert.pairs import fit_any_pairs, fit_channels, fit_pairs, is_depthwise
-from convert.passes.gates import GATES, is_gate
+from convert.passes.gates import GATES, may_be_gate
 from convert.quantization import STEPS, Quantization, Range
 from runtimes.targets import DEFAULT_ENGINE, Target
 
@@ -204,11 +204,6 @@ def _has_kernel(
         if weight.ndim != 4 or (group > 1 and not is_depthwise(weight, group)):
             return False
     return all(name in known.ranges for name in _activations(graph, node, target))
-
-
-def may_be_gate(graph: Graph, node: NodeProto) -> bool:
-    """Whether a node is no Sigmoid and no product, or one whose rounding is not fed back."""
-    return node.op_type not in GATES or is_gate(graph, node)
 
 
 def _operators(target: Target) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 INTERPOLATIONS = ("linear", "cubic", "area")  # as OpenCV's INTER_ constants; `area` averages what it shrinks
 ORDERS = ("RGB", "BGR")
+FLOAT, PIXELS = "float", "uint8-nhwc"
+"""What a graph takes of a picture: prepared values, or the camera's own bytes; `--input` calls them so."""
 
 
 class PicturePreprocess(ABC):

@@ -13,6 +13,7 @@ from compress.quantize.ptq import PtqSettings
 from edge_kit.core.bundle import FULL, SMALL, Bundle
 from edge_kit.core.errors import UsageError, unknown_name
 from edge_kit.core.files import read_json
+from edge_kit.core.images import FLOAT, PIXELS
 from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
 from edge_kit.pipeline.bundles import BUNDLE, publish_bundle
 from edge_kit.pipeline.checks import NOT_SHIPPED, Limits, check_all
@@ -26,7 +27,7 @@ from edge_kit.pipeline.inputs import (
     take_weights,
 )
 from edge_kit.pipeline.own import OwnOptions, is_own, lowering_notes, own_id, take_own
-from edge_kit.pipeline.pixels import FLOAT, PIXELS, check_input, check_takes_pixels
+from edge_kit.pipeline.pixels import check_input, check_takes_pixels
 from edge_kit.pipeline.receipt import make_receipt
 from edge_kit.pipeline.runner import Input, Line, Runner, installed_versions
 from edge_kit.pipeline.sources import model_of, setup_of

@@ -15,10 +15,10 @@ from convert.pricing import price, runs_in_int8
 from convert.quantized import Quantized, read_model
 from edge_kit.core.bundle import Bundle
 from edge_kit.core.errors import EdgeKitError, UsageError
+from edge_kit.core.images import PIXELS
 from edge_kit.core.tensors import MAIN, TensorSpec
 from edge_kit.core.workspace import Workspace
 from edge_kit.pipeline.bundles import find_bundles
-from edge_kit.pipeline.pixels import PIXELS
 from edge_kit.tasks.own import OWN
 from runtimes.inputs import Shapes
 from runtimes.isolated import Isolated, Model

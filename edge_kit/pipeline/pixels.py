@@ -8,13 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from edge_kit.core.errors import UsageError, unknown_name
-from edge_kit.core.images import NormalisedPreprocess, is_picture, pixels_of
+from edge_kit.core.images import FLOAT, PIXELS, NormalisedPreprocess, is_picture, pixels_of
 from edge_kit.core.tensors import Array, GraphSpec, Run, Tensors, TensorSpec
 from edge_kit.pipeline.job import Context
 from edge_kit.zoo import Setup, ZooEntry
 from runtimes.targets import Target
 
-FLOAT, PIXELS = "float", "uint8-nhwc"
 INPUTS = (FLOAT, PIXELS)
 
 

@@ -13,12 +13,12 @@ from edge_kit import __version__
 from edge_kit.core.bundle import FULL, Bundle
 from edge_kit.core.errors import EdgeKitError, UsageError
 from edge_kit.core.files import read_json
+from edge_kit.core.images import PIXELS
 from edge_kit.core.workspace import StageResult
 from edge_kit.pipeline.bundles import was_made_in
 from edge_kit.pipeline.compress import CompressRequest, sensitivity
 from edge_kit.pipeline.inputs import DataRequest, model_data
 from edge_kit.pipeline.parity import bundle_settings
-from edge_kit.pipeline.pixels import PIXELS
 from edge_kit.pipeline.runner import Input, Line, Of, Reporter, Runner
 from edge_kit.pipeline.stages import OBSERVED, SHOWN
 from edge_kit.zoo import MODELS, load_all

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from convert.lower import CAMERA_PASSES, PASSES
-from edge_kit.pipeline.pixels import PIXELS, check_input
+from edge_kit.core.images import PIXELS
+from edge_kit.pipeline.pixels import check_input
 
 
 def describe_passes(form: str) -> list[dict[str, Any]]:
