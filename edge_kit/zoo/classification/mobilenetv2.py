@@ -6,17 +6,14 @@ by 1. Layers carry the names of PaddleClas, so that its released parameters load
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from paddle import Tensor, flatten, nn
 
 from edge_kit.data.augment import RandomAreaCrop
-from edge_kit.data.dataset import MiniSettings
 from edge_kit.train.recipe import Recipe
-from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, Family, mini_setup
+from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, Family
 from edge_kit.zoo.classification.layers import ConvNorm
-from edge_kit.zoo.entry import Setup
 
 STAGES = [  # (expansion, channels out, units, stride), table 2 rows 2-8
     (1, 16, 1, 1),
@@ -87,22 +84,6 @@ class MobileNetV2(nn.Layer):
         return self.out(flatten(self.pool2d_avg(self.conv9(x)), 1))
 
 
-# Mini pictures are 64 px: the schedule behind the packaged weights then takes minutes, not days, on two cores.
-PACKAGED = replace(
-    mini_setup(),
-    recipe=Recipe(epochs=1, batch_size=64, learning_rate=0.002, weight_decay=5e-4),
-    recovery=Recipe(epochs=3, batch_size=64, learning_rate=0.03, weight_decay=5e-4),
-    # Half a network must learn again; with 4,096 pictures it learns them by heart and ends at 94 %.
-    made_for_recovery=MiniSettings(train=16_384, evaluation=1000, side=64),
-    weights="mobilenetv2.safetensors",
-    qat=Recipe(epochs=1, batch_size=64, learning_rate=0.001, weight_decay=5e-4),
-)
-PRETRAINING = replace(
-    PACKAGED,
-    recipe=Recipe(4, 64, 0.05, "trapezoid", 200, weight_decay=5e-4),
-    made=MiniSettings(train=32_000),
-    weights=None,
-)
 SQUARE = RandomAreaCrop(aspect=(1.0, 1.0))
 FAMILY = Family(
     paper="arXiv:1801.04381",
@@ -119,9 +100,8 @@ def variant(
     batch: int = 256,
     learning_rate: float = 0.1,
     weight_decay: float = 4e-5,
-    mini: Setup | None = None,
-    pretraining: Setup | None = None,
     augment: RandomAreaCrop | None = None,
+    packaged: bool = False,
 ) -> None:
     """Register one width by its row in the README and its recipe there."""
     FAMILY.add(
@@ -133,15 +113,14 @@ def variant(
         accuracy,
         Recipe(240, batch, learning_rate, "epoch_cosine", weight_decay=weight_decay),
         f"{PADDLE_CLAS}/MobileNetV2{suffix}_pretrained.pdparams",
-        mini,
-        pretraining,
-        augment,
+        augment=augment,
+        packaged=packaged,
     )
 
 
 variant("_x0_25", 0.25, 1_517_392, 30_480_864, (53.21, 76.52), weight_decay=3e-5, augment=SQUARE)
 variant("_x0_5", 0.5, 1_965_736, 92_271_040, (65.03, 85.72), weight_decay=3e-5, augment=SQUARE)
 variant("_x0_75", 0.75, 2_628_592, 186_650_528, (69.83, 89.01), learning_rate=0.045)
-variant("", 1.0, 3_505_960, 313_619_328, (72.15, 90.65), 500, mini=PACKAGED, pretraining=PRETRAINING)
+variant("", 1.0, 3_505_960, 313_619_328, (72.15, 90.65), 500, packaged=True)
 variant("_x1_5", 1.5, 6_852_712, 681_017_664, (74.12, 91.67))
 variant("_x2_0", 2.0, 11_262_312, 1_188_808_448, (75.23, 92.58))
