@@ -8,6 +8,7 @@ from typing import Any
 
 import paddle
 from paddle import Tensor, nn
+from paddle.autograd import PyLayer
 from paddle.nn import functional
 from paddle.nn.layer.norm import _BatchNormBase
 
@@ -54,20 +55,55 @@ class _Shared:
         layer = self._layer
         if not layer.training or layer._use_global_stats:
             return self._original(x)
-        axes = [axis for axis in range(x.ndim) if axis != 1]
-        shape = [1, -1, *([1] * (x.ndim - 2))]
-        own = x.mean(axes)
-        spread = (x - own.reshape(shape)).square().mean(axes)
-        of_all = self._peers.gathered(paddle.stack([own, spread]))  # (count, 2, C)
-        mean = of_all[:, 0].mean(0)
-        # What lies within the shares, and between them: no difference of large squares.
-        variance = (of_all[:, 1] + (of_all[:, 0] - mean).square()).mean(0)
+        normal, mean, variance = _Normalise.apply(x, self._peers, layer._epsilon)
         with paddle.no_grad():
             for kept, new in ((layer._mean, mean), (layer._variance, variance)):
                 kept.set_value(layer._momentum * kept + (1 - layer._momentum) * new)
-        gain = paddle.rsqrt(variance + layer._epsilon)
-        gain = gain if layer.weight is None else gain * layer.weight
-        y = (x - mean.reshape(shape)) * gain.reshape(shape)
-        y = y if layer.bias is None else y + layer.bias.reshape(shape)
+        plain = layer.weight is None and layer.bias is None
+        y = normal if plain else _by_channel(normal, layer.weight, layer.bias)
         activation = getattr(layer, "_act", None)  # of Paddle's older class, which its DenseNet uses
         return getattr(functional, activation)(y) if activation else y
+
+
+class _Normalise(PyLayer):
+    """(N, C, ...) -> the same with mean 0 and variance 1 over the shares of all, and their mean and variance, (C,).
+
+    Its gradient is written out: by way of means and differences Paddle's CPU kernels take forty times as long.
+    """
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, peers: Peers, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+        own = _mean(x)
+        centred = _by_channel(x, None, -own)
+        of_all = peers.gathered(paddle.stack([own, _mean(centred * centred)]))  # (count, 2, C)
+        mean = of_all[:, 0].mean(0)
+        # What lies within the shares, and between them: no difference of large squares.
+        variance = (of_all[:, 1] + (of_all[:, 0] - mean).square()).mean(0)
+        gain = paddle.rsqrt(variance + epsilon)
+        normal = _by_channel(centred, gain, (own - mean) * gain)
+        context.save_for_backward(normal, gain)
+        context.peers = peers
+        return normal, mean, variance
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor, *_: Any) -> Tensor:
+        normal, gain = context.saved_tensor()
+        own = paddle.stack([_mean(gradient), _mean(gradient * normal)])
+        level, along = context.peers.gathered(own).mean(0)
+        return _by_channel(gradient, gain, -gain * level) + _by_channel(normal, -gain * along, None)
+
+
+def _mean(x: Tensor) -> Tensor:
+    """(N, C, ...) -> (C,); as a matrix product, which runs ten times as fast as a sum over some of the axes."""
+    rows = x.reshape([x.shape[0] * x.shape[1], -1])
+    length = rows.shape[1]
+    sums = paddle.matmul(rows, paddle.ones([length, 1], rows.dtype)) if length > 1 else rows
+    return sums.reshape(x.shape[:2]).mean(0) / length
+
+
+def _by_channel(x: Tensor, gain: Tensor | None, shift: Tensor | None) -> Tensor:
+    """(N, C, ...) times `gain` plus `shift`, (C,) each, by the kernel of batch norm, whose gradient is fast as well."""
+    zero, one = paddle.zeros([x.shape[1]]), paddle.ones([x.shape[1]])
+    return functional.batch_norm(
+        x, zero, one, one if gain is None else gain, zero if shift is None else shift, training=False, epsilon=0.0
+    )

@@ -138,7 +138,6 @@ def variant(
     accuracy: tuple[float, float],
     weight_decay: float = 2e-5,
     batch: int = 512,
-    packaged: bool = False,
 ) -> None:
     """Register one size and width by its row in PaddleClas' table and its recipe there."""
     name = f"{size}_x{width}".replace(".", "_")
@@ -152,14 +151,13 @@ def variant(
         accuracy,
         warmed_up(recipe, epochs=5),
         f"{PADDLE_CLAS}/legendary_models/MobileNetV3_{name}_pretrained.pdparams",
-        packaged=packaged,
     )
 
 
 variant("small", 0.35, 1_665_954, 13_161_528, (53.03, 76.37), weight_decay=1e-5)
 variant("small", 0.5, 1_902_536, 20_759_280, (59.21, 81.52), weight_decay=1e-5)
 variant("small", 0.75, 2_375_106, 43_048_536, (66.02, 86.33))
-variant("small", 1.0, 2_939_958, 60_119_520, (68.24, 88.06), packaged=True)
+variant("small", 1.0, 2_939_958, 60_119_520, (68.24, 88.06))
 variant("small", 1.25, 3_627_370, 95_364_424, (70.67, 89.51))
 variant("large", 0.35, 2_104_328, 37_188_872, (64.32, 85.46))
 variant("large", 0.5, 2_673_422, 66_704_432, (69.24, 88.52))

@@ -32,7 +32,6 @@ def variant(
     accuracy: tuple[float, float],
     recipe: Recipe,
     augment: RandomAreaCrop | None = None,
-    packaged: bool = False,
 ) -> None:
     """Register one width, or the Swish variant, by its row in the README and its recipe there."""
     swish = name == "swish"
@@ -46,7 +45,6 @@ def variant(
         recipe,
         f"{PADDLE_VISION}/shufflenet_v2_{name}.pdparams",
         augment=augment,
-        packaged=packaged,
     )
 
 
@@ -56,4 +54,4 @@ variant("x0_5", 0.5, 1_366_792, 40_476_448, (60.32, 82.26), NARROW, GENTLE)
 variant("x1_0", 1.0, 2_278_604, 144_907_992, (68.80, 88.45), FULL)
 variant("x1_5", 1.5, 3_503_624, 295_759_392, (71.63, 90.15), WIDE, SQUARE)
 variant("x2_0", 2.0, 7_366_536, 564_370_824, (73.15, 91.20), WIDE)
-variant("swish", 1.0, 2_278_604, 144_907_992, (70.03, 89.17), FULL, packaged=True)
+variant("swish", 1.0, 2_278_604, 144_907_992, (70.03, 89.17), FULL)
