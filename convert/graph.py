@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, helper, numpy_helper
 from edge_kit.core.tensors import GraphSpec, Tensors, TensorSpec
 
 Array = NDArray[Any]
+MOST_OF_A_SHAPE = 1024  # numbers in a constant that may be a shape, or a part of one
 
 
 class Graph:
@@ -27,7 +28,9 @@ class Graph:
     """
 
     def __init__(self, model: ModelProto) -> None:
-        self._model = model
+        self._model = ModelProto()  # all but what `nodes` and `constants` hold
+        self._model.CopyFrom(model)
+        del self._model.graph.node[:], self._model.graph.initializer[:], self._model.graph.value_info[:]
         self.constants: dict[str, Array] = {
             tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
         }
@@ -49,22 +52,22 @@ class Graph:
         """An independent copy, so that a pass never changes its input."""
         return Graph(self.to_model())
 
-    def to_model(self, *, extra_outputs: Iterable[str] = ()) -> ModelProto:
+    def to_model(self, *, extra_outputs: Iterable[str] = (), without: Container[str] = ()) -> ModelProto:
         """Build the protobuf.
 
         Args:
             extra_outputs: Inner float32 tensors to expose as outputs as well, of unknown shape.
+            without: Constants to leave out.
         """
         used = {name for node in self.nodes for name in node.input} | set(self.outputs)
         model = ModelProto()
         model.CopyFrom(self._model)
         body = model.graph
-        del body.node[:], body.initializer[:], body.value_info[:]
         body.node.extend(self.nodes)
         body.initializer.extend(
             numpy_helper.from_array(np.asarray(value, order="C"), name)
             for name, value in self.constants.items()
-            if name in used
+            if name in used and name not in without
         )
         body.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in extra_outputs)
         return model
@@ -142,9 +145,7 @@ class Graph:
     def float_tensors(self) -> list[str]:
         """Names of the float32 tensors that nodes compute, in order; one of a type that nobody can tell is left out."""
         computed = [name for node in self.nodes for name in node.output if name]
-        model = onnx.shape_inference.infer_shapes(self.to_model())
-        values = (*model.graph.value_info, *model.graph.output)
-        types = {value.name: value.type.tensor_type.elem_type for value in values}
+        types = {name: found.elem_type for name, found in self._inferred().items()}
         return [name for name in computed if types.get(name) == onnx.TensorProto.FLOAT]
 
     def opset(self) -> int:
@@ -160,20 +161,32 @@ class Graph:
         """How many axes a tensor has; None where nobody can tell."""
         if tensor in self.constants:
             return self.constants[tensor].ndim
-        model = onnx.shape_inference.infer_shapes(self.to_model())
-        for value in (*model.graph.input, *model.graph.value_info, *model.graph.output):
-            if value.name == tensor and value.type.tensor_type.HasField("shape"):
-                return len(value.type.tensor_type.shape.dim)
-        return None
+        found = self._inferred().get(tensor)
+        return len(found.shape.dim) if found is not None and found.HasField("shape") else None
 
     def shapes(self) -> dict[str, tuple[int | None, ...]]:
         """Of the inputs and of what nodes compute, as far as it follows from them; None for an axis that varies."""
-        model = onnx.shape_inference.infer_shapes(self.to_model(), data_prop=True)
         return {
-            value.name: tuple(axis.dim_value or None for axis in value.type.tensor_type.shape.dim)
-            for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
-            if value.type.tensor_type.HasField("shape")
+            name: tuple(axis.dim_value or None for axis in found.shape.dim)
+            for name, found in self._inferred(data_prop=True).items()
+            if found.HasField("shape")
         }
+
+    def _inferred(self, *, data_prop: bool = False) -> dict[str, Any]:
+        """Types of the inputs and of what nodes compute, as ONNX infers them.
+
+        Only few and small constants tell of a shape. The others stand there by their own shape, as if they were inputs:
+        to write and read all weights for each question takes minutes where a network has hundreds of megabytes.
+        """
+        weights = {name: value for name, value in self.constants.items() if value.size > MOST_OF_A_SHAPE}
+        model = self.to_model(without=weights)
+        model.graph.input.extend(
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            for name, value in weights.items()
+        )
+        body = onnx.shape_inference.infer_shapes(model, data_prop=data_prop).graph
+        values = (*body.input, *body.value_info, *body.output)
+        return {value.name: value.type.tensor_type for value in values if value.name not in weights}
 
     def producer(self, tensor: str) -> NodeProto | None:
         """The node that computes `tensor`; None for inputs and constants."""

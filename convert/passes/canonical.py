@@ -6,6 +6,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute
+from convert.passes.place import clip_limits
 from convert.passes.recurrent import drop_zero_states, fold_recurrent_weights
 from convert.passes.resize import resize_by_constant_scales
 from convert.passes.rolled import roll_up_gru
@@ -91,7 +92,7 @@ def gemm_from_matmul_and_add(graph: Graph) -> int:
     for matmul in [n for n in graph.nodes if n.op_type == "MatMul"]:
         weight = graph.constants.get(matmul.input[1])
         readers = graph.consumers(matmul.output[0])
-        if weight is None or weight.ndim != 2 or not _is_matrix(graph, matmul.input[0]):
+        if weight is None or weight.ndim != 2:
             continue
         if len(readers) != 1 or readers[0].op_type != "Add" or matmul.output[0] in graph.outputs:
             continue
@@ -198,6 +199,38 @@ def slice_from_split(graph: Graph) -> int:
     return done
 
 
+def clip_before_concat(graph: Graph) -> int:
+    """Move every Relu or Clip behind a Concat of convolutions in front of it: their own grids may end where it clips.
+
+    GoogLeNet's modules are written so. Between two integer tensors no engine has a kernel for it, and OpenVINO 2026.4
+    crashes on it.
+    """
+    done = 0
+    for clip in [n for n in graph.nodes if clip_limits(graph, n) is not None]:
+        joined = graph.producer(clip.input[0])
+        if joined is None or joined.op_type != "Concat" or not _alone(graph, joined):
+            continue
+        branches = [graph.producer(name) for name in joined.input]
+        if not all(one is not None and one.op_type in CONVOLUTIONS and _alone(graph, one) for one in branches):
+            continue
+        for i, name in enumerate(joined.input):
+            node = helper.make_node(clip.op_type, [name, *clip.input[1:]], [f"{name}.clipped"], name=f"{name}.clipped")
+            graph.insert_before(joined, node)
+            joined.input[i] = node.output[0]
+        joined.output[0] = clip.output[0]
+        graph.remove(clip)
+        done += 1
+    return done
+
+
+def _alone(graph: Graph, node: NodeProto) -> bool:
+    """Whether one node reads what another gives, once, and nobody else does."""
+    readers = graph.consumers(node.output[0])
+    return (
+        len(readers) == 1 and list(readers[0].input).count(node.output[0]) == 1 and node.output[0] not in graph.outputs
+    )
+
+
 def pad_without_a_further_axis(graph: Graph) -> int:
     """Replace Squeeze(Pad(Unsqueeze(x))) by Pad, as paddle2onnx pads pictures as if they were volumes."""
     done = 0
@@ -267,6 +300,7 @@ CANONICAL = (
     fold_factor,
     drop_factor_of_one,
     slice_from_split,
+    clip_before_concat,
     pad_without_a_further_axis,
     flatten_from_shape_arithmetic,
     gemm_from_matmul_and_add,

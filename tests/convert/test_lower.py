@@ -50,6 +50,7 @@ def test_the_float_rewrites_keep_the_answers_and_are_held_to_it() -> None:
         "fold_factor",
         "drop_factor_of_one",
         "slice_from_split",
+        "clip_before_concat",
         "pad_without_a_further_axis",
         "flatten_from_shape_arithmetic",
         "gemm_from_matmul_and_add",
