@@ -2,7 +2,7 @@
 
 Release 2.6.0 was written for Paddle 2.x. What it needs on 3.1 is done here: a renamed guard, a
 process left in static mode after a failure, packages it uses and does not declare, histograms that
-are slow and, away from zero, wrong.
+are slow and, away from zero, wrong, links between nodes that are looked for in lists of all nodes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 from paddle import nn
+from paddle.base.framework import IrGraph
 
 from edge_kit.core.errors import EdgeKitError, MissingDependency
 from edge_kit.core.tensors import Tensors
@@ -65,6 +66,8 @@ def quantize_weights_and_ranges(
         _static_mode(),
         _replaced(engine, "_init_sampling_act_histogram", _start_at_zero),
         _replaced(engine, "_sample_histogram", _count_evenly),
+        _replaced(IrGraph, "link_to", _link),
+        _replaced(IrGraph, "update_input_link", _link_instead),
     ):
         quanter.quant_post_static(
             paddle.static.Executor(paddle.CPUPlace()),
@@ -83,6 +86,20 @@ def quantize_weights_and_ranges(
             onnx_format=True,
         )
         _forget_call_stacks(out.with_name(f"{out.name}.pdmodel"))
+
+
+def _link(graph: IrGraph, source: Any, reader: Any) -> None:
+    """Stand in for Paddle's own, which lists all nodes of the graph twice for each link, to see that both are there."""
+    source.append_output(reader)
+    reader.append_input(source)
+
+
+def _link_instead(graph: IrGraph, old: Any, new: Any, reader: Any) -> None:
+    """Let an operator read another node; likewise."""
+    old.remove_output(reader)
+    reader.remove_input(old)
+    _link(graph, new, reader)
+    reader.rename_input(old.name(), new.name())
 
 
 def insert_quantizers(net: nn.Layer) -> Any:

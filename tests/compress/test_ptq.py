@@ -9,6 +9,7 @@ import paddle2onnx
 import pytest
 from paddle.vision.models import mobilenet_v1
 
+from compress import slim
 from compress.quantize.ptq import ALGORITHMS, MOST_KEPT, PtqSettings, quantize_static
 from edge_kit.core.errors import BadData, UsageError
 from tests.compress.inverted_residual_net import CLASSES, SmallNet
@@ -228,3 +229,17 @@ def test_an_unknown_algorithm_names_the_choices() -> None:
 def test_a_histogram_share_outside_its_range_is_refused(share: float) -> None:
     with pytest.raises(UsageError, match="hist_percent must be above 0 and at most 0.99"):
         PtqSettings("hist", hist_percent=share)
+
+
+def test_links_made_without_a_look_at_all_nodes_give_the_same_program(
+    model: Path, batches: list[dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock = {name: vars(slim.IrGraph)[name] for name in ("link_to", "update_input_link")}
+    quantize_static(model, tmp_path / "ours", batches, PtqSettings())
+    assert {name: vars(slim.IrGraph)[name] for name in stock} == stock, "Paddle is as it was"
+    monkeypatch.setattr(slim, "_link", stock["link_to"])
+    monkeypatch.setattr(slim, "_link_instead", stock["update_input_link"])
+    quantize_static(model, tmp_path / "stock", batches, PtqSettings())
+    for kind in ("pdmodel", "pdiparams"):
+        ours, theirs = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("ours", "stock"))
+        assert ours == theirs, kind
