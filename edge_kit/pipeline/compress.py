@@ -23,7 +23,7 @@ from edge_kit.pipeline.inputs import (
     base_settings,
     check_prunable,
     model_data,
-    packaged_input,
+    starting_weights,
     take_weights,
 )
 from edge_kit.pipeline.own import OwnOptions, is_own, lowering_notes, own_id, take_own
@@ -199,22 +199,21 @@ class _OfZoo(_Work):
         how = {"recipe": asdict(self.setup.qat_recipe)}
         return Ranges(exported, self.run("qat", how, {"weights": self.weights}))
 
-    def train(self, recipe: Recipe, start: Input | None, data: Input) -> Input:
-        inputs = {"data": data, **({"weights": start} if start else {})}
-        return self.run("train", {"recipe": asdict(recipe)}, inputs)
+    def train(self, recipe: Recipe, start: Mapping[str, Input], data: Input) -> Input:
+        return self.run("train", {"recipe": asdict(recipe)}, {"data": data, **start})
 
     def dense(self) -> Input:
         """Full-precision weights: given or finished ones as they are, else trained."""
         source = self.request.weights or (PRETRAINED if self.mini and self.setup.finished else None)
         if source is None:
-            return self.train(self.setup.recipe, packaged_input(self.base) if self.mini else None, self.data)
+            return self.train(self.setup.recipe, starting_weights(self.base) if self.mini else {}, self.data)
         return take_weights(source, self.base, self.data, self.runner)
 
     def pruned(self, dense: Input) -> Input:
         how = {"share": self.request.prune, "criterion": self.request.criterion}
         cut = self.run("prune", how, {"weights": dense})
         more = model_data(DataRequest(self.base, self.request.data, recovery=True), self.runner)
-        return self.train(self.setup.recovery, cut, more)
+        return self.train(self.setup.recovery, {"weights": cut}, more)
 
     def export(self, weights: Input) -> Input:
         return self.run("export", {}, {"weights": weights})

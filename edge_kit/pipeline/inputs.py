@@ -95,7 +95,13 @@ def check_prunable(entry: ZooEntry, setup: Setup) -> None:
                 raise UsageError(f"{entry.id!r} takes {tensor.dtype} ({tensor.name!r}); leave out --prune")
 
 
-def packaged_input(base: Mapping[str, Any]) -> Input | None:
+def starting_weights(base: Mapping[str, Any]) -> dict[str, Input]:
+    """What training starts from, as an input of its stage: `weights` of the network or of a `part`; else nothing."""
+    given = _packaged(base)
+    return {"part" if setup_of(base).part else "weights": given} if given else {}
+
+
+def _packaged(base: Mapping[str, Any]) -> Input | None:
     """The checkpoint that ships for a model in its setup, with us or another package; None where there is none."""
     name = setup_of(base).weights
     path = packaged_weights(name) if name else None
@@ -116,7 +122,7 @@ def take_weights(source: str, base: Mapping[str, Any], data: Input, runner: Runn
         if not path.exists():
             raise BadData(f"weights file {source!r} does not exist")
         return runner.run("weights", base, {"data": data, "weights": Input(path.resolve(), sha256_tree(path))})
-    given = packaged_input(base) or _released(base, runner)
+    given = starting_weights(base).get("weights") or _released(base, runner)
     if given is None:
         raise BadData(f"no pretrained weights of {base['id']!r} for this data set; pass --weights FILE")
     return runner.run("weights", base, {"data": data, "weights": given})

@@ -13,14 +13,14 @@ from edge_kit.core.weights import load_weights, save_weights
 from edge_kit.data import Dataset
 from edge_kit.pipeline.feeds import graphs_of
 from edge_kit.pipeline.job import Context
-from edge_kit.pipeline.sources import model_of
+from edge_kit.pipeline.sources import model_of, setup_of
 from runtimes.faults import one_line
 
 WEIGHTS = "weights.safetensors"
 
 
 def build_network(context: Context, dataset: Dataset, seed: int) -> Any:
-    """The model's network for the data set, with the weights among the inputs, else random ones."""
+    """The model's network for the data set, with the weights among the inputs, of all or a part; else random ones."""
     import paddle
 
     paddle.seed(seed)
@@ -29,6 +29,8 @@ def build_network(context: Context, dataset: Dataset, seed: int) -> Any:
         path = context.inputs["weights"]
         own = path / WEIGHTS
         _load(context, net, own if own.is_file() else path)
+    elif "part" in context.inputs:
+        _load_part(context, net, context.inputs["part"])
     net.eval()
     return net
 
@@ -53,6 +55,24 @@ def _load(context: Context, net: Any, path: Path) -> None:
             raise BadData(
                 f"weights {path.name!r} do not fit this data set: {name!r} would be {given[name]} and must be {shape}"
             )
+
+
+def _load_part(context: Context, net: Any, path: Path) -> None:
+    """Load what a sublayer has of another network, which may have more: the head that only that one needs.
+
+    Raises:
+        BadData: Not all of the sublayer is there in its shape.
+    """
+    import paddle
+
+    name, weights = setup_of(context.settings).part, load_weights(path)
+    part = dict(net.named_sublayers())[name]
+    state = part.state_dict()
+    for own, value in state.items():
+        found, wanted = weights[own].shape if own in weights else None, tuple(value.shape)
+        if found != wanted:
+            raise BadData(f"weights {path.name!r} do not fit {name!r}: {own!r} is {found} and must be {wanted}")
+    part.set_state_dict({own: paddle.to_tensor(weights[own]).astype(value.dtype) for own, value in state.items()})
 
 
 def _output_shapes(context: Context, net: Any) -> dict[str, tuple[int, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 from edge_kit.core.errors import UsageError
 from edge_kit.core.files import read_json
 from edge_kit.core.weights import load_weights, read_metadata, save_weights
-from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, packaged_input
+from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data, starting_weights
 from edge_kit.pipeline.networks import WEIGHTS
 from edge_kit.pipeline.runner import Runner
 from edge_kit.pipeline.sources import setup_of
@@ -51,8 +51,7 @@ def train_model(request: TrainRequest, runner: Runner, out: Path | None, *, half
     recipe = _recipe(setup_of(base).recipe, request)
     request.compute.pieces(recipe.batch_size, request.devices.processes)  # said before data are made
     data = model_data(DataRequest(base, request.data), runner)
-    start = packaged_input(base) if name == "mini" else None
-    inputs = {"data": data, **({"weights": start} if start else {})}
+    inputs = {"data": data, **(starting_weights(base) if name == "mini" else {})}
     settings = {**base, "recipe": asdict(recipe), **_means(request)}
     trained = runner.run("train", settings, inputs, aside=_aside(request, runner))
     scored = runner.run("score", base, {"data": data, "weights": trained})

@@ -51,6 +51,8 @@ class Setup:
         weights: A checkpoint in the package (`name.safetensors`), a file or folder of another one that is installed
             (`package:NAME/PATH`), or an https address; None where there is none.
         finished: Whether `weights` are what is wanted as they are, and not only where training starts.
+        part: The sublayer that `weights` are of, as `body.net`: a detector starts from a classifier's body, and its
+            heads from random weights. Empty where they are the whole network's.
     """
 
     preprocess: Any
@@ -62,6 +64,7 @@ class Setup:
     weights: str | None = None
     qat: Recipe | None = None
     finished: bool = False
+    part: str = ""
 
     @property
     def qat_recipe(self) -> Recipe:

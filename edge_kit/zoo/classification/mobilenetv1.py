@@ -28,5 +28,13 @@ FAMILY.add(
     "mobilenetv1_x0_75", "MobileNetV1 0.75x", partial(MobileNetV1, 0.75), 2_585_560, 325_400_448, (68.81, 88.23), RECIPE
 )
 FAMILY.add(
-    "mobilenetv1", "MobileNetV1 1x", partial(MobileNetV1, 1.0), 4_231_976, 568_740_352, (70.99, 89.68), RECIPE, WEIGHTS
+    "mobilenetv1",
+    "MobileNetV1 1x",
+    partial(MobileNetV1, 1.0),
+    4_231_976,
+    568_740_352,
+    (70.99, 89.68),
+    RECIPE,
+    WEIGHTS,
+    packaged=True,
 )

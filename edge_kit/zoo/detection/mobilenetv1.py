@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from paddle import Tensor, nn
 from paddle.vision.models import MobileNetV1
+
+from edge_kit.zoo.entry import Setup
 
 
 class MobileNetV1Body(nn.Layer):
@@ -27,3 +30,8 @@ class MobileNetV1Body(nn.Layer):
             if number in self._taps:
                 maps.append(x)
         return maps
+
+
+def from_classifier(mini: Setup) -> Setup:
+    """The same for a detector whose `body` starts as the packaged classifier of mini pictures, as published ones do."""
+    return replace(mini, weights="mobilenetv1.safetensors", part="body.net")

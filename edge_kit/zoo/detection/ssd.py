@@ -18,7 +18,7 @@ from edge_kit.data.dataset import MiniSettings
 from edge_kit.tasks.detect_ssd import OUTPUTS, SIDE, shapes_of
 from edge_kit.train.recipe import Recipe
 from edge_kit.zoo.classification.layers import ConvNorm
-from edge_kit.zoo.detection.mobilenetv1 import MobileNetV1Body
+from edge_kit.zoo.detection.mobilenetv1 import MobileNetV1Body, from_classifier
 from edge_kit.zoo.entry import Reference, Setup, ZooEntry, register
 
 TAPS = {11: 512, 13: 1024}  # separable units of the body that are looked at, and their channels
@@ -105,12 +105,14 @@ ENTRY = register(
             replace(PUBLISHED, epochs=20, learning_rate=1e-4, schedule="constant", milestones=(), factors=()),
             augment=AUGMENT,
         ),
-        mini=Setup(
-            _pictures(96),
-            MINI,
-            replace(MINI, epochs=2),
-            augment=PLAIN,
-            made=MiniSettings(train=1024, evaluation=200, side=128),
+        mini=from_classifier(
+            Setup(
+                _pictures(96),
+                MINI,
+                replace(MINI, epochs=2),
+                augment=PLAIN,
+                made=MiniSettings(train=1024, evaluation=200, side=128),
+            )
         ),
     )
 )

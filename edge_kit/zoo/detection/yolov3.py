@@ -24,7 +24,7 @@ from edge_kit.data.dataset import MiniSettings
 from edge_kit.tasks.detect_yolo import BOX, MASKS, OUTPUTS
 from edge_kit.train.recipe import Recipe
 from edge_kit.zoo.classification.layers import ConvNorm
-from edge_kit.zoo.detection.mobilenetv1 import MobileNetV1Body
+from edge_kit.zoo.detection.mobilenetv1 import MobileNetV1Body, from_classifier
 from edge_kit.zoo.entry import Reference, Setup, ZooEntry, register
 
 SLOPE = 0.1  # of LeakyReLU below 0
@@ -177,7 +177,8 @@ def _add(
 def _mini(side: int, epochs: int, train: int, evaluation: int) -> Setup:
     recipe = Recipe(epochs, 8, 0.001, warmup_steps=10, weight_decay=5e-4, optimizer="adam")
     made = MiniSettings(train=train, evaluation=evaluation, side=128)
-    return Setup(SquarePreprocess(side), recipe, replace(recipe, epochs=max(epochs // 2, 1)), augment=PLAIN, made=made)
+    recovery = replace(recipe, epochs=max(epochs // 2, 1))
+    return Setup(SquarePreprocess(side), recipe, recovery, augment=PLAIN, made=made)
 
 
 _add(
@@ -195,5 +196,5 @@ _add(
     (MOBILE, (256, 512, 1024)),
     (24_571_197, 22_160_432_640),
     29.3,
-    _mini(96, 4, 1024, 200),
+    from_classifier(_mini(96, 4, 1024, 200)),
 )
