@@ -202,8 +202,8 @@ def slice_from_split(graph: Graph) -> int:
 def clip_before_concat(graph: Graph) -> int:
     """Move every Relu or Clip behind a Concat of convolutions in front of it: their own grids may end where it clips.
 
-    GoogLeNet's modules are written so. Between two integer tensors no engine has a kernel for it, and OpenVINO 2026.4
-    crashes on it.
+    GoogLeNet's modules are written so. Between two integer tensors ONNX Runtime clips in float, and OpenVINO 2026.4
+    crashes.
     """
     done = 0
     for clip in [n for n in graph.nodes if clip_limits(graph, n) is not None]:

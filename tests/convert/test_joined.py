@@ -60,7 +60,7 @@ def test_a_branch_that_is_no_convolution_could_not_take_it() -> None:
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
-def test_no_engine_clips_in_float_between_integers(runtime: str, tmp_path: Path) -> None:
+def test_nothing_is_clipped_in_float_between_integers_and_engines_agree(runtime: str, tmp_path: Path) -> None:
     inception().save(tmp_path / "float.onnx")
     lower(tmp_path / "float.onnx", tmp_path / "int8.onnx", TARGETS["x86-vnni"], [{"image": IMAGES}])
     assert "Relu" not in fused(tmp_path / "int8.onnx", tmp_path)
