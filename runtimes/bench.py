@@ -133,7 +133,7 @@ class BenchReport:
 
     Attributes:
         noise: What disturbed the machine meanwhile; empty where it was quiet.
-        machine: Its address (empty for this one), processor and cores.
+        machine: Its address (empty for this one), processor and cores, and its GPU where one was at work.
         operators: Time of every operator by label, where it was asked for.
     """
 
@@ -246,7 +246,7 @@ def _bench_group(group: list[BenchTarget], settings: BenchSettings, progress: Pr
         busy = max(target.threads for target in here)
         found = noise(before, first.conditions(), busy)
         host = settings.host.name if settings.host else ""
-        machine = {"host": host, "cpu": before.cpu, "cores": before.cores}
+        machine = {"host": host, "cpu": before.cpu, "cores": before.cores, "gpu": before.gpu}
         calls = settings.profile_calls or PLACEMENT_CALLS
         operators = {name: process.profile(calls) for name, process in processes.items()}
         footprints = {name: process.footprint for name, process in processes.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from runtimes.targets import cpu_name
 
 STEAL_PERCENT = 2.0
 FREQUENCY_SPREAD = 1.1
+GPU_QUERY = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Conditions:
         load: Processes that ran or waited, mean of the last minute.
         mhz: Frequency of the first core now.
         idle: Ticks in which nothing ran, since the machine started.
+        gpu: Name of the first GPU and version of its driver, where one was asked for and NVIDIA's tool tells.
     """
 
     cpu: str
@@ -33,10 +36,11 @@ class Conditions:
     load: float
     mhz: float
     idle: int = 0
+    gpu: str = ""
 
 
-def look(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Conditions:
-    """Read the conditions of this machine."""
+def look(proc: Path = Path("/proc"), sys: Path = Path("/sys"), gpu: bool = False) -> Conditions:
+    """Read the conditions of this machine, and ask what GPU it has where one is at work."""
     ticks = _ticks(proc / "stat")
     load = _first_number(proc / "loadavg")
     khz = _first_number(sys / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
@@ -48,6 +52,7 @@ def look(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Conditions:
         load=load,
         mhz=khz / 1000,
         idle=sum(ticks[3:5]),
+        gpu=_gpu_name() if gpu else "",
     )
 
 
@@ -81,6 +86,15 @@ def others(before: Conditions, after: Conditions, busy: int) -> float:
     if ticks <= 0:
         return 0.0
     return max(0.0, before.cores * (1 - (after.idle - before.idle) / ticks) - busy)
+
+
+def _gpu_name() -> str:
+    try:
+        told = subprocess.run(GPU_QUERY, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    first, *_ = told.splitlines() or [""]
+    return ", driver ".join(part.strip() for part in first.split(",", 1))
 
 
 def _ticks(stat: Path) -> list[int]:

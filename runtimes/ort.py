@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +25,7 @@ PROVIDERS = {
     "gpu:tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
 }
 """By device, the one that is asked first in front; ONNX Runtime itself adds the CPU at the end."""
+OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # else products of float32 keep ten bits of their factors
 WARMUP = 3  # calls before a profile is read
 
 DTYPES = {
@@ -125,18 +128,20 @@ class OnnxRuntime:
 
     def _start(self, graph: Path, device: str, options: Any) -> Any:
         check_load(self.name, graph, options.intra_op_num_threads, device, tuple(PROVIDERS))
-        wanted = self._providers(device)
+        wanted, missing = self._providers(device), ""
         if device != "cpu":
+            missing = self._load_cuda()
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # ignored by older ones
         try:
-            session = self._ort.InferenceSession(str(graph), options, providers=list(wanted))
+            settings = [OPTIONS.get(one, {}) for one in wanted]
+            session = self._ort.InferenceSession(str(graph), options, providers=list(wanted), provider_options=settings)
         except Exception as fault:  # its exceptions share no base class of their own
             raise BadData(f"onnxruntime cannot load {str(graph)!r}: {one_line(fault)}") from fault
         for provider in wanted:
             if provider not in session.get_providers():
                 # It falls back by itself when the provider's libraries do not load.
                 got = ", ".join(session.get_providers())
-                raise EdgeKitError(f"onnxruntime could not start {provider} and fell back to {got}")
+                raise EdgeKitError(f"onnxruntime could not start {provider} and fell back to {got}{missing}")
         return session
 
     def fuse(self, graph: Path, out: Path) -> None:
@@ -165,6 +170,17 @@ class OnnxRuntime:
             f"runtime 'onnx' has no device {device!r} here; onnxruntime {self.version()} offers: "
             f"{', '.join(available)}; pip install 'edge-kit[gpu]'"
         )
+
+    def _load_cuda(self) -> str:
+        """Load what pip installed of CUDA, where the system's loader does not look; give what was not found, to print.
+
+        ONNX Runtime itself finds only what is on the loader's path.
+        """
+        if not hasattr(self._ort, "preload_dlls"):  # there from 1.21 on
+            return ""
+        with redirect_stdout(StringIO()) as said:  # it prints its faults
+            self._ort.preload_dlls()
+        return f"; {one_line(said.getvalue())}" if said.getvalue() else ""
 
     def _options(self, threads: int) -> Any:
         options = self._ort.SessionOptions()

@@ -119,7 +119,7 @@ class Worker:
 
     def conditions(self, request: dict[str, Any], tensors: Tensors) -> Answer:
         """What the machine is busy with now."""
-        return asdict(look()), {}
+        return asdict(look(gpu=self._settings["device"] != "cpu")), {}
 
     def _load_graphs(self) -> dict[str, Session]:
         return {name: self._runtime.load(path, **self._settings) for name, path in self._graphs.items()}

@@ -100,6 +100,8 @@ def _ran_as(placement: Sequence[Placed] | None) -> str:
 def _print_conditions(console: Console, report: BenchReport) -> None:
     machine = report.machine
     where = f"{machine['host'] or 'this machine'}: {machine['cpu']}, {machine['cores']} core(s)" if machine else ""
+    if machine.get("gpu"):
+        where += f"; {machine['gpu']}"
     console.print(where, style="dim", highlight=False)
     seen: dict[str, list[str]] = {}
     for row in report.rows:

@@ -31,6 +31,21 @@ def test_a_system_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "name"),
+    [("NVIDIA H100 80GB HBM3, 580.159.04\nNVIDIA T4, 1\n", "NVIDIA H100 80GB HBM3, driver 580.159.04"), ("", "")],
+)
+def test_a_gpu_is_named_where_one_is_asked_for(
+    told: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "told").write_text(told)
+    monkeypatch.setattr("runtimes.conditions.GPU_QUERY", ("cat", str(tmp_path / "told")))
+    assert look(gpu=True).gpu == name
+    assert look().gpu == ""
+    monkeypatch.setattr("runtimes.conditions.GPU_QUERY", ("no-such-tool",))
+    assert look(gpu=True).gpu == ""
+
+
+@pytest.mark.parametrize(
     ("before", "after", "said"),
     [
         ({}, {"stolen": 100, "ticks": 2000}, ("10 % of the processor was taken by other virtual machines",)),

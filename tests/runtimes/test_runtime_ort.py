@@ -183,31 +183,36 @@ def test_a_gpu_that_is_not_there_lists_what_is(write_graph: WriteGraph, monkeypa
     )
 
 
-def test_a_silent_fallback_to_the_cpu_is_an_error(write_graph: WriteGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_fallback_to_the_cpu_is_an_error(
+    write_graph: WriteGraph, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked: list[str] = []
 
-    def fall_back(path: str, options: object, providers: list[str]) -> SimpleNamespace:
+    def fall_back(path: str, options: object, providers: list[str], **others: object) -> SimpleNamespace:
         asked.extend(providers)
         return SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
 
     runtime = OnnxRuntime()
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     monkeypatch.setattr(onnxruntime, "InferenceSession", fall_back)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn.so.9:\nno such file"))
     with pytest.raises(EdgeKitError) as caught:
         runtime.load(write_graph(), device="gpu")
     assert asked == ["CUDAExecutionProvider"]
     assert str(caught.value) == (
-        "onnxruntime could not start CUDAExecutionProvider and fell back to CPUExecutionProvider"
+        "onnxruntime could not start CUDAExecutionProvider and fell back to CPUExecutionProvider; "
+        "Failed to load libcudnn.so.9: no such file"
     )
+    assert capsys.readouterr().out == ""
 
 
 def test_options_are_the_ones_that_timing_relies_on(write_graph: WriteGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     start = onnxruntime.InferenceSession
 
-    def spy(path: str, options: object, providers: list[str]) -> object:
+    def spy(path: str, options: object, **settings: object) -> object:
         seen.append(options)
-        return start(path, options, providers=providers)
+        return start(path, options, **settings)
 
     runtime = OnnxRuntime()
     monkeypatch.setattr(onnxruntime, "InferenceSession", spy)

@@ -62,8 +62,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Log:
     log: Log = []
     start = onnxruntime.InferenceSession
 
-    def begin(path: str, options: Any, providers: list[str]) -> object:
-        log.append(("providers", providers))
+    def begin(path: str, options: Any, providers: list[str], provider_options: list[dict[str, str]]) -> object:
+        log.append(("providers", dict(zip(providers, provider_options, strict=True))))
         real = start(path, options, providers=[CPU])
         nodes = {CUDA: ["conv", "relu"], CPU: ["shape"]}
         return SimpleNamespace(
@@ -90,7 +90,18 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Log:
 @pytest.mark.parametrize(("device", "asked"), [("gpu", [CUDA]), ("gpu:tensorrt", [TENSORRT, CUDA])])
 def test_a_device_is_a_list_of_providers(gpu: Log, write_graph: WriteGraph, device: str, asked: list[str]) -> None:
     OnnxRuntime().load(write_graph(), device=device)
-    assert gpu[0] == ("providers", asked)
+    (told,) = (what for name, what in gpu if name == "providers")
+    assert list(told) == asked
+    assert told[CUDA] == {"use_tf32": "0"}  # float32 in float32, as on every engine
+
+
+def test_what_pip_installed_of_cuda_is_loaded_first(
+    gpu: Log, write_graph: WriteGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: gpu.append(("preload", None)))
+    OnnxRuntime().load(write_graph())
+    OnnxRuntime().load(write_graph(), device="gpu")
+    assert [name for name, _ in gpu if name in ("preload", "providers")] == ["providers", "preload", "providers"]
 
 
 def test_inputs_keep_their_memory_until_their_shape_changes(gpu: Log, write_graph: WriteGraph) -> None:
