@@ -27,6 +27,7 @@ PROVIDERS = {
 """By device, the one that is asked first in front; ONNX Runtime itself adds the CPU at the end."""
 OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # else products of float32 keep ten bits of their factors
 WARMUP = 3  # calls before a profile is read
+GPU_MEMORY = "cuda"  # ONNX Runtime's name of it
 
 DTYPES = {
     "tensor(float)": "float32",
@@ -76,16 +77,16 @@ class GpuSession(OnnxSession):
         self._make_value = make_value
         self._binding = session.io_binding()
         self._held: dict[str, Any] = {}
-        for name in self._names:
-            self._binding.bind_output(name, "cuda")
 
     def _results(self, inputs: Tensors) -> Any:
+        for name in self._names:  # for every call anew: it would hold the next one to the shapes of this one
+            self._binding.bind_output(name, GPU_MEMORY)
         for name, array in inputs.items():
             held, given = self._held.get(name), np.ascontiguousarray(array)
             if held is not None and tuple(held.shape()) == array.shape:
                 held.update_inplace(given)
             else:
-                self._held[name] = self._make_value(given, "cuda", 0)
+                self._held[name] = self._make_value(given, GPU_MEMORY, 0)
                 self._binding.bind_ortvalue_input(name, self._held[name])
         self._binding.synchronize_inputs()
         self._session.run_with_iobinding(self._binding)

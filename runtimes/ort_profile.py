@@ -12,6 +12,7 @@ from runtimes.protocol import OperatorTime
 SUFFIX = "_kernel_time"  # other events of a node, in older versions, are its fences
 PRECISIONS = {"float": "fp32", "double": "fp64", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8"}
 CPU_PROVIDER = "CPUExecutionProvider"
+CONVERSION = "conversion"
 COPY = "Memcpy"  # MemcpyToHost and MemcpyFromHost: what a node on another device costs besides
 
 
@@ -50,7 +51,9 @@ def _operator(name: str, of: Mapping[str, Any], times: np.ndarray[Any, np.dtype[
 
 
 def _precision(kind: str, of: Mapping[str, Any]) -> str:
-    """That of the data that the node reads: its first input."""
+    """That of the data that the node reads: its first input; a quantizer left by itself computes in neither."""
+    if kind in ("QuantizeLinear", "DequantizeLinear"):
+        return CONVERSION
     if kind.startswith("DynamicQuantize"):
         return "int8"  # reads floats, quantizes them and computes in INT8
     types = [element for shape in of.get("input_type_shape", []) for element in shape]

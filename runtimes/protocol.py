@@ -89,7 +89,7 @@ class OperatorTime:
         name: Of the operator, as the engine gives it; it mostly holds that of an ONNX node.
         kind: `Conv`, `QLinearConv`, or the engine's own word.
         place: Where it ran: an execution provider, a device or a kernel; empty where the engine does not say.
-        precision: `fp32`, `int8`, ...; empty where the engine does not say.
+        precision: `fp32`, `int8`, ...; `conversion` from one to another; empty where the engine does not say.
         ms: Median over the calls.
     """
 

@@ -105,7 +105,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def session_cli(plugins: Path, tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """One workspace for the whole session: what one test made, another reuses."""
-    path = os.pathsep.join([str(ROOT), str(plugins)])
+    path = os.pathsep.join(filter(None, [str(ROOT), str(plugins), os.environ.get("PYTHONPATH")]))
     home = str(tmp_path_factory.mktemp("workspace"))
     return Cli({**os.environ, "PYTHONPATH": path, "EDGE_KIT_HOME": home, "COLUMNS": "160"})
 
