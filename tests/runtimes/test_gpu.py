@@ -96,6 +96,13 @@ def test_a_bench_names_the_gpu_and_what_ran_on_it(tmp_path: Path, cli: Cli) -> N
     done = cli("bench", str(full), str(lowered(full, "x86-vnni")), "--device", "gpu", "--json")
     assert done.code == 0, done.err
     assert "driver" in done.json["machine"]["gpu"]
-    for row in done.json["rows"]:
-        assert row["latency"]["device"] == "gpu"
-        assert {one["place"] for one in row["placement"]} == {"CUDAExecutionProvider"}
+    float_row, int8_row = done.json["rows"]
+    assert float_row["latency"]["device"] == int8_row["latency"]["device"] == "gpu"
+    assert {(one["place"], one["precision"]) for one in float_row["placement"]} == {("CUDAExecutionProvider", "fp32")}
+    # CUDA's provider has no INT8 kernels, and leaves the integers of biases to the CPU.
+    told = {(one["place"], one["precision"]) for one in int8_row["placement"]}
+    assert told == {
+        ("CUDAExecutionProvider", "fp32"),
+        ("CUDAExecutionProvider", "conversion"),
+        ("CPUExecutionProvider", "conversion"),
+    }
