@@ -15,7 +15,7 @@ from convert.observe import Observer, observe_means, observe_ranges
 from convert.parity import measure_parity
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.canonical import CANONICAL
-from convert.passes.gates import GATES
+from convert.passes.gates import GATES, gate_from_hard_swish, sum_from_hard_sigmoid
 from convert.passes.keep_float import choose_float_nodes, keep_drowned_sums_float, keep_islands_float
 from convert.passes.lift import lift_quantization
 from convert.passes.pad import pad_integers
@@ -235,9 +235,9 @@ def _rewrite(function: Callable[[Graph], int], job: Lowering) -> int:
     return function(job.graph)
 
 
-def _convolve_transposed(job: Lowering) -> int:
+def _rewrite_for_onnx_runtime(function: Callable[[Graph], int], job: Lowering) -> int:
     """Other engines have kernels of their own."""
-    return convolve_transposed(job.graph) if job.target.engine == DEFAULT_ENGINE else 0
+    return function(job.graph) if job.target.engine == DEFAULT_ENGINE else 0
 
 
 def _take_pixels(job: Lowering) -> int:
@@ -258,7 +258,10 @@ def _read_stored_pixels(job: Lowering) -> int:
 BEFORE_PLACING: tuple[Pass, ...] = (
     Pass(lift_quantization, _lift),
     *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
-    Pass(convolve_transposed, _convolve_transposed, keeps_answers=True),
+    *(
+        Pass(function, partial(_rewrite_for_onnx_runtime, function), keeps_answers=True)
+        for function in (convolve_transposed, gate_from_hard_swish)
+    ),
     Pass(choose_float_nodes, _choose_float_nodes),
     Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches, job.observer)),
     Pass(observe_inputs_of_weights, lambda job: observe_inputs_of_weights(job.graph, job.known, job.batches)),
@@ -279,6 +282,7 @@ PASSES: tuple[Pass, ...] = (
     *BEFORE_PLACING,
     *PLACING,
     Pass(pad_integers, partial(_rewrite, pad_integers)),
+    Pass(sum_from_hard_sigmoid, lambda job: sum_from_hard_sigmoid(job.graph, job.keep_float)),
     Pass(quantize_lstm, lambda job: quantize_lstm(job.graph, job.target)),
     *(Pass(function, partial(_rewrite, function)) for function in STORE),
 )

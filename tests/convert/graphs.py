@@ -16,8 +16,9 @@ def build(
     constants: Mapping[str, np.ndarray],
     inputs: Mapping[str, list[int | str]],
     outputs: Mapping[str, list[int | str]],
+    opset: int = 13,
 ) -> Graph:
-    """A graph at opset 13; inputs and outputs are float32."""
+    """A graph whose inputs and outputs are float32."""
     body = helper.make_graph(
         nodes,
         "test",
@@ -25,7 +26,7 @@ def build(
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 13)])
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)])
     model.ir_version = 8
     return Graph(model)
 

@@ -1,4 +1,4 @@
-"""Swish behind convolutions and the split and shuffle of channels: in INT8 all the way, and exact before that."""
+"""Swish and HardSwish behind convolutions, the split and shuffle of channels: in INT8 all the way, exact before it."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from convert.graph import Graph
 from convert.lower import lower
 from convert.observe import observe_ranges
 from convert.passes.canonical import drop_factor_of_one, slice_from_split
+from convert.passes.gates import gate_from_hard_swish, sum_from_hard_sigmoid
 from convert.passes.keep_float import keep_islands_float
 from convert.passes.place import place_quantizers
 from convert.quantization import Quantization
@@ -78,6 +79,107 @@ def test_engines_without_such_kernels_get_no_quantizers_for_gates(target: str, t
     shuffled_net().save(paths[0])
     report = lower(*paths, TARGETS[target], [{"image": IMAGES}])
     assert report.left_float["Sigmoid"] == report.left_float["Mul"] == 2
+
+
+def squeezed_net() -> Graph:
+    """A block of MobileNetV3: HardSwish, and HardSigmoid of a squeezed picture as a factor of every channel."""
+    nodes = [
+        helper.make_node("Conv", ["image", "w0"], ["c0"]),
+        helper.make_node("HardSwish", ["c0"], ["a0"], "active"),
+        helper.make_node("GlobalAveragePool", ["a0"], ["mean"]),
+        helper.make_node("Conv", ["mean", "w1"], ["c1"]),
+        helper.make_node("HardSigmoid", ["c1"], ["gate"], "squeeze", alpha=0.2, beta=0.5),
+        helper.make_node("Mul", ["a0", "gate"], ["weighed"]),
+        helper.make_node("Conv", ["weighed", "w2"], ["c2"], pads=[1, 1, 1, 1]),
+        helper.make_node("HardSwish", ["c2"], ["a2"]),
+        helper.make_node("GlobalAveragePool", ["a2"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w3"], ["y"]),
+    ]
+    constants = {"w0": floats(16, 3, 1, 1), "w1": floats(16, 16, 1, 1), "w2": floats(6, 16, 3, 3), "w3": floats(6, 5)}
+    return build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 5]}, opset=14)  # HardSwish is from there
+
+
+@pytest.mark.parametrize("target", ["x86-vnni", "x86-avx2", "arm64"])
+def test_hard_swish_and_squeezing_run_in_int8_throughout(target: str, tmp_path: Path) -> None:
+    paths = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    squeezed_net().save(paths[0])
+    report = lower(*paths, TARGETS[target], [{"image": IMAGES}])
+    assert report.left_float == {}
+    assert (report.passes["gate_from_hard_swish"], report.passes["sum_from_hard_sigmoid"]) == (2, 3)
+    if target != "arm64":
+        left = fused(paths[1], tmp_path)
+        assert {"QLinearAdd", "QLinearMul", "QLinearConv", "QGemm"} <= set(left)
+        assert not {"HardSigmoid", "HardSwish", "Add", "Mul", "Conv", "DequantizeLinear"} & set(left)
+    want, got = (get_runtime("onnx").load(path).run({"image": IMAGES})["y"] for path in paths)
+    assert np.sqrt(np.mean((got - want) ** 2)) < 0.05 * np.std(want)
+
+
+@pytest.mark.parametrize("target", ["openvino", "mnn", "ncnn", "tensorrt"])
+def test_other_engines_keep_their_own_hard_swish(target: str, tmp_path: Path) -> None:
+    paths = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    squeezed_net().save(paths[0])
+    report = lower(*paths, TARGETS[target], [{"image": IMAGES}])
+    assert report.left_float["HardSwish"] == 2
+    assert report.left_float["HardSigmoid"] == 1
+
+
+def test_a_gate_that_is_to_stay_float_does(tmp_path: Path) -> None:
+    paths = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    squeezed_net().save(paths[0])
+    report = lower(*paths, TARGETS["x86-vnni"], [{"image": IMAGES}], keep_float=["squeeze", "active.gate"])
+    assert report.left_float["HardSigmoid"] == 2
+    assert report.passes["sum_from_hard_sigmoid"] == 1
+
+
+def test_only_the_hard_swish_of_a_convolution_is_taken_apart(tmp_path: Path) -> None:
+    graph = squeezed_net()
+    graph.nodes[-2].CopyFrom(helper.make_node("HardSwish", ["pooled"], ["swished"]))
+    graph.nodes.insert(len(graph.nodes) - 1, helper.make_node("Flatten", ["swished"], ["flat"]))
+    before = run(graph, {"image": IMAGES}, tmp_path)["y"]
+    assert gate_from_hard_swish(graph) == 2
+    assert operators(graph).count("HardSwish") == 1
+    np.testing.assert_allclose(run(graph, {"image": IMAGES}, tmp_path)["y"], before, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+@pytest.mark.parametrize(
+    ("factor", "offset", "taken"), [(0.2, 0.5, 1), (1 / 6, 0.5, 1), (0.3, -0.25, 1), (1.0, 0.0, 0)]
+)
+def test_a_hard_sigmoid_of_integers_is_a_sum_of_integers(
+    kind: type, factor: float, offset: float, taken: int, tmp_path: Path
+) -> None:
+    low = np.iinfo(kind).min
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("HardSigmoid", ["d"], ["h"], alpha=factor, beta=offset),
+        helper.make_node("QuantizeLinear", ["h", "one", "low"], ["g"]),
+        helper.make_node("DequantizeLinear", ["g", "one", "low"], ["y"]),
+    ]
+    constants = {
+        "s": np.float32(0.07), "z": kind(low + 101), "one": np.float32(1 / 255), "low": kind(low),
+    }  # fmt: skip
+    graph = build(nodes, {name: np.asarray(value) for name, value in constants.items()}, {"x": ["N"]}, {"y": ["N"]})
+    every = {"x": (np.arange(256, dtype=np.float32) - 101) * np.float32(0.07)}
+    before = run(graph, every, tmp_path)["y"]
+    assert sum_from_hard_sigmoid(graph) == taken
+    assert ("Add" in operators(graph)) == bool(taken)
+    after = run(graph, every, tmp_path)["y"]
+    assert np.abs(after - before).max() <= 1.001 / 255  # a value halfway between two steps goes either way
+    assert (after == before).mean() > 0.97
+
+
+def test_a_grid_that_reaches_beyond_one_does_not_clip_there(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("HardSigmoid", ["d"], ["h"]),
+        helper.make_node("QuantizeLinear", ["h", "s", "z"], ["g"]),
+        helper.make_node("DequantizeLinear", ["g", "s", "z"], ["y"]),
+    ]
+    constants = {"s": np.asarray(np.float32(0.1)), "z": np.asarray(np.uint8(0))}
+    assert sum_from_hard_sigmoid(build(nodes, constants, {"x": ["N"]}, {"y": ["N"]})) == 0
 
 
 def test_gates_of_a_recurrent_cell_stay_float() -> None:
