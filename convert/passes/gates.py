@@ -30,9 +30,28 @@ def may_be_gate(graph: Graph, node: NodeProto) -> bool:
     return node.op_type not in GATES or is_gate(graph, node)
 
 
-def gate_from_hard_swish(graph: Graph) -> int:
-    """HardSwish of a convolution into HardSigmoid and Mul, which it stands for and each of which has an INT8 form."""
-    found = [node for node in graph.nodes if node.op_type == "HardSwish" and _reads_convolution(graph, node)]
+def hard_swish_stems(graph: Graph) -> list[NodeProto]:
+    """The convolutions of an input of the graph whose one reader is HardSwish."""
+    found = []
+    for node in graph.nodes:
+        readers = graph.consumers(node.output[0]) if node.op_type == "Conv" and node.input[0] in graph.inputs else []
+        if [reader.op_type for reader in readers] == ["HardSwish"] and node.output[0] not in graph.outputs:
+            found.append(node)
+    return found
+
+
+def gate_from_hard_swish(graph: Graph, stems: bool = True) -> int:
+    """HardSwish of a convolution into HardSigmoid and Mul, which it stands for and each of which has an INT8 form.
+
+    Args:
+        stems: Also that of a convolution that `hard_swish_stems` finds.
+    """
+    left = set() if stems else {node.output[0] for node in hard_swish_stems(graph)}
+    found = [
+        node
+        for node in graph.nodes
+        if node.op_type == "HardSwish" and _reads_convolution(graph, node) and node.input[0] not in left
+    ]
     for node in found:
         source, output = node.input[0], node.output[0]
         gate = helper.make_node(
@@ -47,7 +66,7 @@ def gate_from_hard_swish(graph: Graph) -> int:
 def sum_from_hard_sigmoid(graph: Graph, keep_float: Collection[str] = ()) -> int:
     """HardSigmoid between quantizers into a sum: the scale that is read takes its factor, its grid clips as it does.
 
-    No engine has an INT8 HardSigmoid, and ONNX Runtime has one of Add.
+    ONNX Runtime has no INT8 kernel for HardSigmoid, and one for Add.
     """
     done = 0
     for node in [node for node in graph.nodes if node.op_type == "HardSigmoid" and label(node) not in keep_float]:
