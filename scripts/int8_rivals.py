@@ -1,4 +1,4 @@
-"""Makes one network of the zoo as FP32 and as INT8 in every way that `scripts/int8-table` compares.
+"""Makes one network of the zoo as FP32 and as INT8 in every way that `scripts/int8-table` and `int8-accuracy` compare.
 
 `python -m scripts.int8_rivals NETWORK TARGET FOLDER`: a process for each network, as Paddle and its exporter want one.
 """
@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +58,8 @@ def make(network: str, target: str, folder: Path) -> None:
     (folder / PREPARATION).write_text(json.dumps(camera.preprocess.as_dict()))
     for name, entry in ((OURS, None), (OURS_PIXELS, camera)):
         lower(folder / FP32, folder / name, TARGETS[target], batches, camera=entry)
-    _quantize_with_onnxruntime(folder, batches)
-    _quantize_with_nncf(folder, batches)
+    quantize_with_onnxruntime(folder / FP32, folder, batches)
+    quantize_with_nncf(folder / FP32, folder, batches)
 
 
 def _export(network: str, out: Path) -> Camera:
@@ -92,14 +92,14 @@ def _export(network: str, out: Path) -> Camera:
 class _Feed:
     """Calibration batches as onnxruntime.quantization reads them."""
 
-    def __init__(self, batches: list[dict[str, Array]]) -> None:
+    def __init__(self, batches: Sequence[Tensors]) -> None:
         self._left: Iterator[Tensors] = iter(batches)
 
     def get_next(self) -> Tensors | None:
         return next(self._left, None)
 
 
-def _quantize_with_onnxruntime(folder: Path, batches: list[dict[str, Array]]) -> None:
+def quantize_with_onnxruntime(graph: Path, folder: Path, batches: Sequence[Tensors]) -> None:
     """U8 activations, S8 weights with a scale a channel and all their bits, as its guide advises for VNNI."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -108,7 +108,7 @@ def _quantize_with_onnxruntime(folder: Path, batches: list[dict[str, Array]]) ->
     with tempfile.TemporaryDirectory() as made:
         ready = Path(made) / "ready.onnx"
         # Its symbolic inference is for transformers, and asks for sympy.
-        quant_pre_process(str(folder / FP32), str(ready), skip_symbolic_shape=True)
+        quant_pre_process(str(graph), str(ready), skip_symbolic_shape=True)
         for name, form in ((ORT_QDQ, QuantFormat.QDQ), (ORT_QOPERATOR, QuantFormat.QOperator)):
             quantize_static(
                 str(ready),
@@ -122,7 +122,8 @@ def _quantize_with_onnxruntime(folder: Path, batches: list[dict[str, Array]]) ->
             )
 
 
-def _quantize_with_nncf(folder: Path, batches: list[dict[str, Array]]) -> None:
+def quantize_with_nncf(graph: Path, folder: Path, batches: Sequence[Tensors]) -> None:
+    """Its defaults, for OpenVINO."""
     from runtimes.openvino import no_telemetry
 
     with no_telemetry():
@@ -130,10 +131,15 @@ def _quantize_with_nncf(folder: Path, batches: list[dict[str, Array]]) -> None:
         import openvino
 
         nncf.set_log_level(logging.ERROR)
-        model = openvino.Core().read_model(str(folder / FP32))
-        singles = [picture[None] for batch in batches for picture in batch["image"]]
+        model = openvino.Core().read_model(str(graph))
+        singles = [sample for batch in batches for sample in _samples(batch)]
         quantized = nncf.quantize(model, nncf.Dataset(singles), subset_size=len(singles))
         openvino.save_model(quantized, str(folder / NNCF), compress_to_fp16=False)
+
+
+def _samples(batch: Tensors) -> Iterator[Tensors]:
+    size = len(next(iter(batch.values())))
+    return ({name: array[i : i + 1] for name, array in batch.items()} for i in range(size))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The arithmetic of `scripts/int8-table`; its measurements are a long check of their own."""
+"""The arithmetic of `scripts/int8-table` and `int8-accuracy`; their measurements are long checks of their own."""
 
 import numpy as np
 
+from scripts.int8_accuracy import rows_of
 from scripts.int8_rivals import SIDE, pictures
 from scripts.int8_table import OF_FP32, Ratio, Row, claim, claims_of
 
@@ -43,3 +44,20 @@ def test_made_up_pictures_are_the_same_every_time_and_differ_in_more_than_noise(
     assert abs(made.std() - 1) < 1e-4
     blots = made.reshape(2, 3, 7, 32, 7, 32).mean(axis=(3, 5))
     assert blots.std() > 0.3  # noise of single pixels would leave 1/32
+
+
+def test_int8_is_held_to_what_it_may_lose_and_to_its_rivals_sample_by_sample() -> None:
+    every = np.ones(1000, bool)
+
+    def missing(*places: int) -> np.ndarray:
+        return ~np.isin(np.arange(1000), places)
+
+    right = {"fp32": every, "ptq": missing(*range(6)), "quantize_static": missing(0, 1), "nncf": missing(*range(900))}
+    found = {row.model: row for row in rows_of("n", right)}
+    assert (found["ptq"].top1, round(found["ptq"].change.value, 3), found["ptq"].ok) == (99.4, -0.6, False)
+    assert found["quantize_static"].ours_minus_it.value < 0
+    assert found["quantize_static"].ok, "four samples of a thousand are within the interval"
+    assert found["nncf"].ok
+    assert found["fp32"].ok is None
+    worse = {**right, "ptq": missing(*range(30)), "quantize_static": every}
+    assert not {row.model: row for row in rows_of("n", worse)}["quantize_static"].ok
