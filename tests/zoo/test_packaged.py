@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 load_all()
 FOLDER = ROOT / "edge_kit" / "zoo" / "weights"
-PACKAGED = [entry.id for entry in MODELS if entry.pretraining]
+PACKAGED = [entry.id for entry in MODELS if entry.mini.weights == f"{entry.id}.safetensors"]
 
 
 def test_every_file_is_of_a_model_and_has_its_note_and_the_other_way_round() -> None:

@@ -46,7 +46,7 @@ def mini_setup(side: int = 64, batch: int = 32, train: int = 4096, learning_rate
 def packaged_setup(weights: str) -> Setup:
     """Feeding and training on the mini set, from weights that are packaged, by the name of their file.
 
-    They are what `PRETRAINING` makes; a last pass over the data at a low rate shows training at work.
+    They are what `pretraining_setup` makes; a last pass over the data at a low rate shows training at work.
     """
     return replace(
         mini_setup(),
@@ -59,12 +59,10 @@ def packaged_setup(weights: str) -> Setup:
     )
 
 
-# Pictures of 64 px: the schedule behind packaged weights then takes minutes, not days, on two cores.
-PRETRAINING = replace(
-    mini_setup(),
-    recipe=Recipe(4, 64, 0.05, "trapezoid", 200, weight_decay=5e-4),
-    made=MiniSettings(train=32_000),
-)
+def pretraining_setup(mini: Setup) -> Setup:
+    """The long schedule from random weights: 128,000 pictures, half an hour to days on one core."""
+    recipe = Recipe(4, 64, mini.recipe.learning_rate, "trapezoid", 200, weight_decay=5e-4)
+    return replace(mini, recipe=recipe, made=replace(mini.made or MiniSettings(), train=32_000))
 
 
 def warmed_up(recipe: Recipe, epochs: int) -> Recipe:
@@ -146,6 +144,6 @@ class Family:
                     weights=weights,
                 ),
                 mini=packaged_setup(f"{id}.safetensors") if packaged else self.mini,
-                pretraining=PRETRAINING if packaged else None,
+                pretraining=pretraining_setup(self.mini),
             )
         )

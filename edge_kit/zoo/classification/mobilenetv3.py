@@ -151,6 +151,7 @@ def variant(
         accuracy,
         warmed_up(recipe, epochs=5),
         f"{PADDLE_CLAS}/legendary_models/MobileNetV3_{name}_pretrained.pdparams",
+        packaged=(size, width) == ("small", 1.0),
     )
 
 

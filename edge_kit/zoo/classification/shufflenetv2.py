@@ -45,6 +45,7 @@ def variant(
         recipe,
         f"{PADDLE_VISION}/shufflenet_v2_{name}.pdparams",
         augment=augment,
+        packaged=swish,
     )
 
 
