@@ -10,6 +10,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ def quantize_with_nncf(graph: Path, folder: Path, batches: Sequence[Tensors]) ->
     """Its defaults, for OpenVINO."""
     from runtimes.openvino import no_telemetry
 
-    with no_telemetry():
+    with no_telemetry(), redirect_stdout(sys.stderr):  # it draws its progress on stdout
         import nncf
         import openvino
 
