@@ -196,6 +196,11 @@ class Graph:
         """The nodes that read `tensor`, in order."""
         return [node for node in self.nodes if tensor in node.input]
 
+    def only_reader(self, tensor: str) -> NodeProto | None:
+        """The one node that reads `tensor`; None where several do or none, and where the graph gives it out."""
+        readers = self.consumers(tensor)
+        return readers[0] if len(readers) == 1 and tensor not in self.outputs else None
+
     def is_constant(self, tensor: str) -> bool:
         """Whether `tensor` is known before the graph runs."""
         return tensor in self.constants

@@ -38,10 +38,10 @@ def stored_pairs(graph: Graph) -> dict[str, Pair]:
     for quantize in graph.nodes:
         if quantize.op_type != "QuantizeLinear" or graph.is_constant(quantize.input[0]):
             continue
-        readers = graph.consumers(quantize.output[0])
-        alone = len(graph.consumers(quantize.input[0])) == 1 and quantize.input[0] not in graph.outputs
-        if alone and len(readers) == 1 and readers[0].op_type == "DequantizeLinear":
-            pairs[quantize.input[0]] = Pair(quantize, readers[0])
+        reader = graph.only_reader(quantize.output[0])
+        if reader is None or reader.op_type != "DequantizeLinear" or graph.only_reader(quantize.input[0]) is None:
+            continue
+        pairs[quantize.input[0]] = Pair(quantize, reader)
     return pairs
 
 

@@ -19,11 +19,9 @@ def fold_batch_norm(graph: Graph) -> int:
     done = 0
     for norm in [n for n in graph.nodes if n.op_type == "BatchNormalization"]:
         conv = graph.producer(norm.input[0])
-        if conv is None or conv.op_type not in CONVOLUTIONS or len(graph.consumers(conv.output[0])) > 1:
+        if conv is None or conv.op_type not in CONVOLUTIONS or graph.only_reader(conv.output[0]) is None:
             continue
         if conv.op_type == "ConvTranspose" and attribute(conv, "group", 1) > 1:
-            continue
-        if conv.output[0] in graph.outputs:
             continue
         if not all(graph.is_constant(name) for name in (*conv.input[1:], *norm.input[1:])):
             continue
@@ -91,14 +89,11 @@ def gemm_from_matmul_and_add(graph: Graph) -> int:
     done = 0
     for matmul in [n for n in graph.nodes if n.op_type == "MatMul"]:
         weight = graph.constants.get(matmul.input[1])
-        readers = graph.consumers(matmul.output[0])
-        if weight is None or weight.ndim != 2:
-            continue
-        if len(readers) != 1 or readers[0].op_type != "Add" or matmul.output[0] in graph.outputs:
+        add = graph.only_reader(matmul.output[0])
+        if weight is None or weight.ndim != 2 or add is None or add.op_type != "Add":
             continue
         if not _is_matrix(graph, matmul.input[0]):
             continue
-        add = readers[0]
         bias_name = next(name for name in add.input if name != matmul.output[0])
         bias = graph.constants.get(bias_name)
         if bias is None or bias.shape != (weight.shape[1],):
@@ -157,7 +152,7 @@ def fold_factor(graph: Graph) -> int:
         scaled = _factor(graph, mul) if mul is not None else None
         if mul is None or scaled is None or not graph.is_constant(conv.input[1]):
             continue
-        if len(graph.consumers(mul.output[0])) > 1 or mul.output[0] in graph.outputs:
+        if graph.only_reader(mul.output[0]) is None:
             continue
         before, factor = scaled
         name = f"{conv.output[0]}.scaled"
@@ -225,10 +220,8 @@ def clip_before_concat(graph: Graph) -> int:
 
 def _alone(graph: Graph, node: NodeProto) -> bool:
     """Whether one node reads what another gives, once, and nobody else does."""
-    readers = graph.consumers(node.output[0])
-    return (
-        len(readers) == 1 and list(readers[0].input).count(node.output[0]) == 1 and node.output[0] not in graph.outputs
-    )
+    reader = graph.only_reader(node.output[0])
+    return reader is not None and list(reader.input).count(node.output[0]) == 1
 
 
 def pad_without_a_further_axis(graph: Graph) -> int:
@@ -245,7 +238,7 @@ def pad_without_a_further_axis(graph: Graph) -> int:
             continue
         added, taken = (int(axis.reshape(-1)[0]) for axis in axes if axis is not None)
         sides = pads.reshape(2, -1)  # begins, ends
-        if added != taken or sides[:, added].any() or len(graph.consumers(pad.output[0])) > 1:
+        if added != taken or sides[:, added].any() or graph.only_reader(pad.output[0]) is None:
             continue
         name = f"{squeeze.output[0]}.pads"
         graph.constants[name] = np.delete(sides, added, axis=1).reshape(-1)
@@ -263,10 +256,9 @@ def fold_batch_norm_into_gemm(graph: Graph) -> int:
     """Fold every BatchNormalization that a Gemm alone reads into the Gemm's weight and bias."""
     done = 0
     for norm in [n for n in graph.nodes if n.op_type == "BatchNormalization"]:
-        readers = graph.consumers(norm.output[0])
-        if len(readers) != 1 or readers[0].op_type != "Gemm" or norm.output[0] in graph.outputs:
+        gemm = graph.only_reader(norm.output[0])
+        if gemm is None or gemm.op_type != "Gemm":
             continue
-        gemm = readers[0]
         weight = graph.constants.get(gemm.input[1])
         bias = graph.constants.get(gemm.input[2]) if len(gemm.input) > 2 and gemm.input[2] else np.zeros(1, np.float32)
         plain = not attribute(gemm, "transA", 0) and attribute(gemm, "alpha", 1.0) == attribute(gemm, "beta", 1.0) == 1

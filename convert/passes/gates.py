@@ -32,12 +32,9 @@ def may_be_gate(graph: Graph, node: NodeProto) -> bool:
 
 def hard_swish_stems(graph: Graph) -> list[NodeProto]:
     """The convolutions of an input of the graph whose one reader is HardSwish."""
-    found = []
-    for node in graph.nodes:
-        readers = graph.consumers(node.output[0]) if node.op_type == "Conv" and node.input[0] in graph.inputs else []
-        if [reader.op_type for reader in readers] == ["HardSwish"] and node.output[0] not in graph.outputs:
-            found.append(node)
-    return found
+    first = [node for node in graph.nodes if node.op_type == "Conv" and node.input[0] in graph.inputs]
+    readers = [graph.only_reader(node.output[0]) for node in first]
+    return [node for node, one in zip(first, readers, strict=True) if one is not None and one.op_type == "HardSwish"]
 
 
 def gate_from_hard_swish(graph: Graph, stems: bool = True) -> int:

@@ -18,11 +18,10 @@ def pad_integers(graph: Graph) -> int:
         return 0
     done = 0
     for pad in [node for node in graph.nodes if node.op_type == "Pad"]:
-        before, readers = graph.producer(pad.input[0]), graph.consumers(pad.output[0])
-        if before is None or before.op_type != "DequantizeLinear" or len(readers) != 1:
+        before, after = graph.producer(pad.input[0]), graph.only_reader(pad.output[0])
+        if before is None or before.op_type != "DequantizeLinear" or after is None:
             continue
-        [after] = readers
-        if after.op_type != "QuantizeLinear" or pad.output[0] in graph.outputs or not _same_grid(graph, before, after):
+        if after.op_type != "QuantizeLinear" or not _same_grid(graph, before, after):
             continue
         if attribute(pad, "mode", b"constant") != b"constant":
             continue

@@ -66,7 +66,7 @@ def absorb_activations(graph: Graph, known: Quantization, target: Target, keep_f
         if source.op_type in (*SAME_GRID, *MOVED):
             continue  # its output keeps the grid of its input, which need not end where the activation does
         before, after = node.input[0], node.output[0]
-        if len(graph.consumers(before)) > 1 or before in graph.outputs or after not in known.ranges:
+        if graph.only_reader(before) is None or after not in known.ranges:
             continue
         known.ranges[after] = known.ranges[after].intersect(limits)
         source.output[list(source.output).index(before)] = after
@@ -171,7 +171,7 @@ def _activations(graph: Graph, node: NodeProto, target: Target) -> list[str]:
 def _summed_in_kernel(graph: Graph, add: NodeProto) -> str | None:
     """The summand that its convolution can add the other one to, before it rounds; the later where both could."""
     places = {node.output[0]: i for i, node in enumerate(graph.nodes) if node.op_type == "Conv"}
-    alone = [n for n in add.input if n in places and len(graph.consumers(n)) == 1 and n not in graph.outputs]
+    alone = [name for name in add.input if name in places and graph.only_reader(name) is not None]
     return max(alone, key=places.__getitem__) if len(set(add.input)) == 2 and alone else None
 
 

@@ -56,10 +56,8 @@ def _as_channels(weight: Array, stride: int, windows: list[int]) -> Array:
 def _replace(graph: Graph, node: NodeProto, filters: Array, stride: int, cut: tuple[list[int], list[int]]) -> None:
     """Put the new nodes in; `cut` tells what to leave out before and behind, of rows and of columns."""
     output = node.output[0]
-    readers = graph.consumers(output)
-    active = (
-        readers[0] if len(readers) == 1 and clip_limits(graph, readers[0]) and output not in graph.outputs else None
-    )
+    reader = graph.only_reader(output)
+    active = reader if reader is not None and clip_limits(graph, reader) else None
     inputs = [node.input[0], f"{output}.filters"]
     graph.constants[inputs[1]] = filters
     if len(node.input) > 2 and node.input[2]:

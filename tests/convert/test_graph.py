@@ -55,3 +55,18 @@ def test_a_graph_leaves_the_model_that_it_was_read_from_as_it_is() -> None:
     graph.remove(graph.nodes[-1])
     assert model.SerializeToString() == before
     assert [node.op_type for node in graph.to_model().graph.node] == ["Reshape", "MatMul", "Shape"]
+
+
+def test_a_tensor_that_the_graph_gives_out_or_two_nodes_read_has_no_only_reader() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["once"]),
+        helper.make_node("Relu", ["once"], ["twice"]),
+        helper.make_node("Add", ["twice", "twice"], ["sum"]),
+        helper.make_node("Add", ["twice", "sum"], ["given"]),
+        helper.make_node("Relu", ["given"], ["y"]),
+    ]
+    graph = build(nodes, {}, {"x": ["N"]}, {"given": ["N"], "y": ["N"]})
+    found = {name: graph.only_reader(name) for name in ("once", "twice", "sum", "given", "y")}
+    assert {name: node and node.output[0] for name, node in found.items()} == {
+        "once": "twice", "twice": None, "sum": "given", "given": None, "y": None,
+    }  # fmt: skip
