@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -52,7 +51,8 @@ class Row:
     Attributes:
         samples: Of the mini set.
         top1: In percent of them.
-        change: From FP32, in points.
+        same: Percent of the samples on which it answers as FP32 does, right or wrong.
+        change: Of the top-1 from FP32, in points.
         ours_minus_it: Points that ours is better by; None of ours.
         ok: Whether ours loses no more than is allowed, or is not worse than this one; None where nothing is claimed.
     """
@@ -61,24 +61,30 @@ class Row:
     model: str
     samples: int
     top1: float
+    same: float
     change: Interval
     ours_minus_it: Interval | None
     ok: bool | None
 
 
-def rows_of(network: str, right: dict[str, Array]) -> list[Row]:
-    """Judge every form of a network.
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one form says of every sample: its class, and whether that is right, (N,) each."""
 
-    Args:
-        right: By form, `fp32` and `ours` among them, which samples it gets right, (N,) bool.
-    """
-    percent = {model: 100.0 * hits for model, hits in right.items()}
+    classes: Array
+    right: Array
+
+
+def rows_of(network: str, found: dict[str, Answers]) -> list[Row]:
+    """Judge every form of a network; `fp32` and `ptq` are among them."""
+    percent = {model: 100.0 * answers.right for model, answers in found.items()}
     rows = []
     for model, hits in percent.items():
         change = paired_difference(list(percent["fp32"]), list(hits))
         better = paired_difference(list(hits), list(percent[PTQ])) if model in RIVALS else None
         ok = -change.value <= MOST_LOST[model] if model in MOST_LOST else better.high >= 0 if better else None
-        rows.append(Row(network, model, len(hits), float(hits.mean()), change, better, ok))
+        same = 100 * float((found[model].classes == found["fp32"].classes).mean())
+        rows.append(Row(network, model, len(hits), float(hits.mean()), same, change, better, ok))
     return rows
 
 
@@ -95,35 +101,37 @@ def measure(network: str, calibration: int, qat: bool, runner: Runner) -> list[R
     full = ours[PTQ] / FULL / f"{MAIN}.onnx"
     load = get_runtime("onnx").load
     batches = training_feeds(task, dataset, {MAIN: load(full).run}, calibration, silent)[MAIN]
-    right = {"fp32": _right(load(full).run, task, dataset)}
-    right |= {way: _right(load(bundle / SMALL / f"{MAIN}.onnx").run, task, dataset) for way, bundle in ours.items()}
+    found = {"fp32": _answers(load(full).run, task, dataset)}
+    found |= {way: _answers(load(bundle / SMALL / f"{MAIN}.onnx").run, task, dataset) for way, bundle in ours.items()}
     with tempfile.TemporaryDirectory() as made:
         quantize_with_onnxruntime(full, Path(made), batches)
         quantize_with_nncf(full, Path(made), batches)
         for model, (runtime, name) in RIVALS.items():
-            right[model] = _right(get_runtime(runtime).load(Path(made) / name).run, task, dataset)
-    return rows_of(network, right)
+            found[model] = _answers(get_runtime(runtime).load(Path(made) / name).run, task, dataset)
+    return rows_of(network, found)
 
 
-def _right(run: Run, task: Task, dataset: Dataset) -> Array:
-    def batches() -> Iterator[Array]:
-        for batch in dataset.eval_batches(BATCH):
-            yield are_top(run(task.feeds({}, batch)[MAIN])["logits"], batch["label"], 1)
-
-    return np.concatenate(list(batches()))
+def _answers(run: Run, task: Task, dataset: Dataset) -> Answers:
+    classes, right = [], []
+    for batch in dataset.eval_batches(BATCH):
+        logits = run(task.feeds({}, batch)[MAIN])["logits"]
+        classes.append(logits.argmax(axis=1))
+        right.append(are_top(logits, batch["label"], 1))
+    return Answers(np.concatenate(classes), np.concatenate(right))
 
 
 def print_rows(rows: list[Row], calibration: int) -> None:
     """A row a form, and the conditions."""
     console = Console()
     table = Table()
-    for column in ("network", "model", "samples", "top-1 %", "change, points", "ours minus it", ""):
+    for column in ("network", "model", "samples", "top-1 %", "as fp32 %", "change, points", "ours minus it", ""):
         table.add_column(column, justify="left" if column in ("network", "model", "") else "right")
     for row in rows:
         mark = "" if row.ok is None else "ok" if row.ok else "short"
         better = _interval(row.ours_minus_it) if row.ours_minus_it else ""
         change = "" if row.model == "fp32" else _interval(row.change)
-        table.add_row(row.network, row.model, f"{row.samples:,}", f"{row.top1:.2f}", change, better, mark)
+        cells = (f"{row.samples:,}", f"{row.top1:.2f}", f"{row.same:.1f}")
+        table.add_row(row.network, row.model, *cells, change, better, mark)
     console.print(table)
     console.print(
         f"target {this_machine().name} on {cpu_name()}; mini sets, {calibration} training samples to calibrate "
