@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from rich.table import Table
 
 from edge_kit.cli.options import make_runner
 from edge_kit.core.bundle import FULL, SMALL
-from edge_kit.core.errors import CheckError
+from edge_kit.core.errors import CheckError, UsageError
 from edge_kit.core.progress import silent
 from edge_kit.core.tensors import MAIN, Array, Run
 from edge_kit.data import Dataset
@@ -88,16 +88,14 @@ def rows_of(network: str, found: dict[str, Answers]) -> list[Row]:
     return rows
 
 
-def measure(network: str, calibration: int, qat: bool, runner: Runner) -> list[Row]:
+def measure(network: str, calibration: int, qat: bool, weights: Path | None, runner: Runner) -> list[Row]:
     """Compress a network, have the others quantize its float graph, and score all on its mini set."""
     base = base_settings(network, "mini", 0)
     dataset = open_folder(base, model_data(DataRequest(base, None), runner).path)
     task = TASKS.get(subject_of(base).task)
+    request = CompressRequest(network, weights=str(weights) if weights else None, calibration=calibration, limits=ANY)
     ways = (PTQ, QAT) if qat else (PTQ,)
-    ours = {
-        way: Path(compress(CompressRequest(network, calibration=calibration, quantize=way, limits=ANY), runner).bundle)
-        for way in ways
-    }
+    ours = {way: Path(compress(replace(request, quantize=way), runner).bundle) for way in ways}
     full = ours[PTQ] / FULL / f"{MAIN}.onnx"
     load = get_runtime("onnx").load
     batches = training_feeds(task, dataset, {MAIN: load(full).run}, calibration, silent)[MAIN]
@@ -150,16 +148,21 @@ def main(
         list[str] | None, typer.Argument(help="Classifiers of the zoo.", show_default=", ".join(NETWORKS))
     ] = None,
     calibration: Annotated[int, typer.Option(help="Training samples that every quantizer is given.")] = 200,
+    weights: Annotated[
+        Path | None, typer.Option(help="Of a network that is named alone.", show_default="trained")
+    ] = None,
     qat: Annotated[bool, typer.Option("--qat", help="Train ours on with the rounding in it, besides.")] = False,
     workspace: Annotated[Path | None, typer.Option(help="Where results are kept.", envvar="EDGE_KIT_HOME")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Hold what INT8 costs to what is allowed, and to the engines' own quantizers; exit with 3 if ours is short."""
+    if weights is not None and len(networks or NETWORKS) != 1:
+        raise UsageError("--weights are of one network; name it")
     rows: list[Row] = []
     for network in networks or NETWORKS:
         with ConsoleReporter() as reporter:
             runner = make_runner(workspace, "int8-accuracy", reporter)
-            rows += measure(network, calibration, qat, runner)
+            rows += measure(network, calibration, qat, weights, runner)
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
