@@ -17,6 +17,7 @@ from edge_kit.core.errors import BadData, UsageError, unknown_name
 from edge_kit.core.tensors import Tensors
 from runtimes.registry import get_runtime
 
+PIECE = 4  # samples whose activations are held at once: 2 GB of ResNet200's, of 20 it would be 10
 ALGORITHMS = ("abs_max", "avg", *SEARCHES)
 
 
@@ -52,37 +53,35 @@ def observe_ranges(graph: Graph, batches: Sequence[Tensors], observer: Observer 
         BadData: No batch, or an activation that is not finite.
     """
     observer = observer or Observer()
-    lows: dict[str, list[float]] = {}
-    highs: dict[str, list[float]] = {}
-    for name, value in _activations(graph, batches):
+    lows: dict[str, Array] = {}  # one of each batch
+    highs: dict[str, Array] = {}
+    for i, name, value in _activations(graph, batches):
         if not np.isfinite(value).all():
             raise BadData(f"activation {name!r} is not finite on the calibration data; look at the weights")
-        lows.setdefault(name, []).append(min(float(value.min()), 0.0))
-        highs.setdefault(name, []).append(max(float(value.max()), 0.0))
+        low, high = (ends.setdefault(name, np.zeros(len(batches))) for ends in (lows, highs))
+        low[i], high[i] = min(float(value.min()), low[i]), max(float(value.max()), high[i])
     if not lows:
         raise BadData("no calibration data: give at least one sample")
     if observer.algorithm == "avg":
-        return {name: Range(float(np.mean(lows[name])), float(np.mean(highs[name]))) for name in lows}
-    spans = {name: Range(min(lows[name]), max(highs[name])) for name in lows}
+        return {name: Range(float(lows[name].mean()), float(highs[name].mean())) for name in lows}
+    spans = {name: Range(float(lows[name].min()), float(highs[name].max())) for name in lows}
     return spans if observer.algorithm == "abs_max" else _cut(graph, batches, observer, spans)
 
 
 def observe_means(graph: Graph, batches: Sequence[Tensors], names: Collection[str]) -> dict[str, Array]:
     """The mean of each named float activation in every channel, (C,) float64, over all batches; channels are axis 1."""
     sums: dict[str, Array] = {}
-    samples = 0
-    for batch in batches:
-        samples += len(next(iter(batch.values())))
-        for name, value in _activations(graph, [batch], names):
-            others = tuple(axis for axis in range(value.ndim) if axis not in (0, 1))
-            sums[name] = sums.get(name, 0) + value.mean(axis=others, dtype=np.float64).sum(0)
+    samples = sum(len(next(iter(batch.values()))) for batch in batches)
+    for _, name, value in _activations(graph, batches, names):
+        others = tuple(axis for axis in range(value.ndim) if axis not in (0, 1))
+        sums[name] = sums.get(name, 0) + value.mean(axis=others, dtype=np.float64).sum(0)
     return {name: total / samples for name, total in sums.items()}
 
 
 def _cut(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: dict[str, Range]) -> dict[str, Range]:
     """Run once more, now that the histograms' ends are known."""
     seen = {name: Magnitudes(span) for name, span in spans.items()}
-    for name, value in _activations(graph, batches):
+    for _, name, value in _activations(graph, batches):
         seen[name].add(value)
     search = SEARCHES[observer.algorithm]
     return {name: one.cut(search(one, observer.share)) if one.top else spans[name] for name, one in seen.items()}
@@ -90,19 +89,31 @@ def _cut(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: di
 
 def _activations(
     graph: Graph, batches: Sequence[Tensors], names: Collection[str] | None = None
-) -> Iterator[tuple[str, Array]]:
-    """Every float tensor of the graph in order, or those of `names`, batch by batch."""
+) -> Iterator[tuple[int, str, Array]]:
+    """Every float tensor of the graph in order, or those of `names`, batch by batch: its number, the name, the values.
+
+    A batch may come in pieces: all activations of a large one would not fit into memory.
+    """
     computed = [name for name in graph.float_tensors() if names is None or name in names]
     inner = [name for name in computed if name not in graph.outputs]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "observed.onnx"
         onnx.save(graph.to_model(extra_outputs=inner), str(path))
         session = get_runtime("onnx").load(path)
-        for batch in batches:
-            inputs = {name: batch[name] for name in graph.inputs}
-            values = {**inputs, **session.run(inputs)}
-            for name in (*inputs, *computed):
-                if names is not None and name not in names:
-                    continue
-                if values[name].dtype.kind == "f" and values[name].size:
-                    yield name, values[name]
+        axes = {spec.shape[0] if spec.shape else 1 for spec in session.inputs}
+        together = len(axes) == 1 and isinstance(next(iter(axes)), str)  # the first axis of all is the batch
+        for i, batch in enumerate(batches):
+            for inputs in _pieces({name: batch[name] for name in graph.inputs}, PIECE if together else None):
+                values = {**inputs, **session.run(inputs)}
+                for name in (*inputs, *computed):
+                    if names is not None and name not in names:
+                        continue
+                    if values[name].dtype.kind == "f" and values[name].size:
+                        yield i, name, values[name]
+
+
+def _pieces(batch: Tensors, size: int | None) -> Iterator[Tensors]:
+    samples = len(next(iter(batch.values())))
+    step = size or max(samples, 1)
+    for at in range(0, samples, step):
+        yield {name: values[at : at + step] for name, values in batch.items()} if size else batch

@@ -9,9 +9,11 @@ from onnx import helper
 from convert.clipping import Magnitudes, least_square
 from convert.graph import Graph
 from convert.lower import lower
-from convert.observe import ALGORITHMS, Observer, observe_ranges
+from convert.observe import ALGORITHMS, PIECE, Observer, observe_means, observe_ranges
 from convert.quantization import Range
 from edge_kit.core.errors import BadData, UsageError
+from edge_kit.core.tensors import Tensors
+from runtimes.ort import OnnxSession
 from runtimes.registry import get_runtime
 from runtimes.targets import TARGETS
 from tests.convert.graphs import build
@@ -86,6 +88,31 @@ def test_mse_finds_what_trying_every_limit_finds() -> None:
     least = min(error(seen.cut(seen.top * share)) for share in np.linspace(0.05, 1, 100))
     assert error(cut) < 1.02 * least
     assert least < error(seen.span)
+
+
+@pytest.mark.parametrize(("batch", "most"), [("N", PIECE), (10, 10)])
+def test_no_more_samples_run_at_once_than_a_piece_where_the_graph_takes_fewer(
+    batch: int | str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All activations of a batch of 20 are 10 GB of ResNet200's."""
+    ran: list[int] = []
+    real = OnnxSession.run
+
+    def run(session: OnnxSession, inputs: Tensors) -> dict[str, np.ndarray]:
+        ran.append(len(inputs["x"]))
+        return real(session, inputs)
+
+    monkeypatch.setattr(OnnxSession, "run", run)
+    x = RNG.normal(0, 1, (10, 3, 5)).astype(np.float32)
+    x[9] += 7
+    graph = build([helper.make_node("Neg", ["x"], ["y"])], {}, {"x": [batch, 3, 5]}, {"y": [batch, 3, 5]})
+    batches = [{"x": x}, {"x": x / 2}]
+    for algorithm, share in (("abs_max", 1.0), ("avg", 0.75)):
+        span = observe_ranges(graph, batches, Observer(algorithm))["x"]
+        assert (span.low, span.high) == pytest.approx((share * x.min(), share * x.max()))
+    means = observe_means(graph, batches, ["x"])["x"]
+    np.testing.assert_allclose(means, 0.75 * x.mean(axis=(0, 2)), rtol=1e-5)
+    assert max(ran) == most
 
 
 def test_an_unknown_algorithm_suggests_the_nearest() -> None:
