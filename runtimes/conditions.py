@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from runtimes.targets import cpu_name
@@ -52,7 +53,7 @@ def look(proc: Path = Path("/proc"), sys: Path = Path("/sys"), gpu: bool = False
         load=load,
         mhz=khz / 1000,
         idle=sum(ticks[3:5]),
-        gpu=_gpu_name() if gpu else "",
+        gpu=_gpu_name(GPU_QUERY) if gpu else "",
     )
 
 
@@ -88,9 +89,10 @@ def others(before: Conditions, after: Conditions, busy: int) -> float:
     return max(0.0, before.cores * (1 - (after.idle - before.idle) / ticks) - busy)
 
 
-def _gpu_name() -> str:
+@cache  # a long bench looks again every second, and a process more would disturb it
+def _gpu_name(query: tuple[str, ...]) -> str:
     try:
-        told = subprocess.run(GPU_QUERY, capture_output=True, text=True, timeout=10, check=True).stdout
+        told = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
     first, *_ = told.splitlines() or [""]

@@ -41,6 +41,8 @@ def test_a_gpu_is_named_where_one_is_asked_for(
     monkeypatch.setattr("runtimes.conditions.GPU_QUERY", ("cat", str(tmp_path / "told")))
     assert look(gpu=True).gpu == name
     assert look().gpu == ""
+    (tmp_path / "told").unlink()
+    assert look(gpu=True).gpu == name, "it is asked for once"
     monkeypatch.setattr("runtimes.conditions.GPU_QUERY", ("no-such-tool",))
     assert look(gpu=True).gpu == ""
 
