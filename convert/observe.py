@@ -103,7 +103,8 @@ def _activations(
         axes = {spec.shape[0] if spec.shape else 1 for spec in session.inputs}
         together = len(axes) == 1 and isinstance(next(iter(axes)), str)  # the first axis of all is the batch
         for i, batch in enumerate(batches):
-            for inputs in _pieces({name: batch[name] for name in graph.inputs}, PIECE if together else None):
+            fed = {name: batch[name] for name in graph.inputs}
+            for inputs in _pieces(fed) if together else [fed]:
                 values = {**inputs, **session.run(inputs)}
                 for name in (*inputs, *computed):
                     if names is not None and name not in names:
@@ -112,8 +113,6 @@ def _activations(
                         yield i, name, values[name]
 
 
-def _pieces(batch: Tensors, size: int | None) -> Iterator[Tensors]:
-    samples = len(next(iter(batch.values())))
-    step = size or max(samples, 1)
-    for at in range(0, samples, step):
-        yield {name: values[at : at + step] for name, values in batch.items()} if size else batch
+def _pieces(batch: Tensors) -> Iterator[Tensors]:
+    for at in range(0, len(next(iter(batch.values()))), PIECE):
+        yield {name: values[at : at + PIECE] for name, values in batch.items()}

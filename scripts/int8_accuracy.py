@@ -37,6 +37,7 @@ from runtimes.registry import get_runtime
 from runtimes.targets import cpu_name, this_machine
 from scripts.command import run_command
 from scripts.int8_rivals import NNCF, ORT_QDQ, quantize_with_nncf, quantize_with_onnxruntime
+from scripts.int8_table import MARK
 
 NETWORKS = ("mobilenetv1", "mobilenetv2", "shufflenetv2", "mobilenetv3_small_x1_0", "senta_bilstm")
 MOST_LOST = {PTQ: 0.5, QAT: 0.2}  # points
@@ -98,11 +99,12 @@ def measure(network: str, calibration: int, qat: bool, weights: Path | None, run
     ours = {way: Path(compress(replace(request, quantize=way), runner).bundle) for way in ways}
     full = ours[PTQ] / FULL / f"{MAIN}.onnx"
     load = get_runtime("onnx").load
-    batches = training_feeds(task, dataset, {MAIN: load(full).run}, calibration, silent)[MAIN]
-    found = {"fp32": _answers(load(full).run, task, dataset)}
+    reference = load(full).run
+    batches = training_feeds(task, dataset, {MAIN: reference}, calibration, silent)[MAIN]
+    found = {"fp32": _answers(reference, task, dataset)}
     found |= {way: _answers(load(bundle / SMALL / f"{MAIN}.onnx").run, task, dataset) for way, bundle in ours.items()}
     with tempfile.TemporaryDirectory() as made:
-        quantize_with_onnxruntime(full, Path(made), batches)
+        quantize_with_onnxruntime(full, Path(made), batches, [ORT_QDQ])
         quantize_with_nncf(full, Path(made), batches)
         for model, (runtime, name) in RIVALS.items():
             found[model] = _answers(get_runtime(runtime).load(Path(made) / name).run, task, dataset)
@@ -125,7 +127,7 @@ def print_rows(rows: list[Row], calibration: int) -> None:
     for column in ("network", "model", "samples", "top-1 %", "as fp32 %", "change, points", "ours minus it", ""):
         table.add_column(column, justify="left" if column in ("network", "model", "") else "right")
     for row in rows:
-        mark = "" if row.ok is None else "ok" if row.ok else "short"
+        mark = "" if row.ok is None else MARK["ok" if row.ok else "short"]
         better = _interval(row.ours_minus_it) if row.ours_minus_it else ""
         change = "" if row.model == "fp32" else _interval(row.change)
         cells = (f"{row.samples:,}", f"{row.top1:.2f}", f"{row.same:.1f}")

@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -30,6 +30,7 @@ OURS_PIXELS = "ours-pixels.onnx"
 PREPARATION = "preprocess.json"
 ORT_QDQ = "ort-qdq.onnx"
 ORT_QOPERATOR = "ort-qoperator.onnx"
+ORT_FORMS = {ORT_QDQ: "QDQ", ORT_QOPERATOR: "QOperator"}
 NNCF = "nncf.xml"
 
 
@@ -100,8 +101,14 @@ class _Feed:
         return next(self._left, None)
 
 
-def quantize_with_onnxruntime(graph: Path, folder: Path, batches: Sequence[Tensors]) -> None:
-    """U8 activations, S8 weights with a scale a channel and all their bits, as its guide advises for VNNI."""
+def quantize_with_onnxruntime(
+    graph: Path, folder: Path, batches: Sequence[Tensors], names: Collection[str] = tuple(ORT_FORMS)
+) -> None:
+    """U8 activations, S8 weights with a scale a channel and all their bits, as its guide advises for VNNI.
+
+    Args:
+        names: Of the files to write, each in a form of its own.
+    """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -110,12 +117,12 @@ def quantize_with_onnxruntime(graph: Path, folder: Path, batches: Sequence[Tenso
         ready = Path(made) / "ready.onnx"
         # Its symbolic inference is for transformers, and asks for sympy.
         quant_pre_process(str(graph), str(ready), skip_symbolic_shape=True)
-        for name, form in ((ORT_QDQ, QuantFormat.QDQ), (ORT_QOPERATOR, QuantFormat.QOperator)):
+        for name in names:
             quantize_static(
                 str(ready),
                 str(folder / name),
                 _Feed(batches),
-                quant_format=form,
+                quant_format=QuantFormat[ORT_FORMS[name]],
                 per_channel=True,
                 reduce_range=False,
                 activation_type=QuantType.QUInt8,
