@@ -27,6 +27,7 @@ from edge_kit.core.frames import FRAMES, FrameStack
 from edge_kit.core.progress import Progress
 from edge_kit.core.tensors import Array, Tensors
 from edge_kit.data.arrays import read_arrays
+from edge_kit.data.card import Card, with_card
 from edge_kit.data.dataset import FORMATS, DataFormat, MiniSettings, OpenOptions, evenly_spread
 from edge_kit.data.environments import CATCH, open_environment
 from edge_kit.data.play import Choose, Environment, Picture, Played, record, returns
@@ -196,6 +197,20 @@ def _nothing(histories: Sequence[Sequence[Picture]]) -> Array:
     return np.zeros(len(histories), np.int64)
 
 
+CARD = Card(
+    "Random play of a small game",
+    f"No Atari game, but {CATCH}, of edge_kit/data/mini/catch.py: balls fall at a slant, and a paddle is to be there.",
+    (
+        "Ten balls a game, 1 for each that is caught, -1 for each that is not: the return is 10 at best.",
+        "Training plays on from here by itself; a score is that of further games, whose seeds are others.",
+        "The return says that a model learned to be where the ball will be, and nothing of Atari.",
+    ),
+    "a return of -3.4, from any moves",
+    "steps",
+)
+
+
+@with_card(CARD)
 def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
     """Random play of `catch`; `settings` counts steps."""
     write_replay(folder, CATCH, settings.train, settings.evaluation, settings.side, settings.seed)

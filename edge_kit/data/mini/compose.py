@@ -16,6 +16,8 @@ from edge_kit.data.mini.digits import Digits
 Coverage = NDArray[np.float32]
 """Share of a pixel that ink covers, 0..1."""
 
+MATERIAL = "handwritten digits on crops of photographs, both as scikit-learn ships them"
+APART = "What is to score shares no digit and no part of a photograph with what is to train on."
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 CANVAS = 32  # pixels a digit is distorted at, before it is placed
 TRAIN_SHARE = 0.7  # train crops come from the left of each photograph, val crops from the right

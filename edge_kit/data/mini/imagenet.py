@@ -9,14 +9,28 @@ import numpy as np
 
 from edge_kit.core.images import Image
 from edge_kit.core.progress import Progress
+from edge_kit.data.card import Card, with_card
 from edge_kit.data.dataset import MiniSettings
-from edge_kit.data.mini.compose import EVALUATION, TRAINING, compose
+from edge_kit.data.mini.compose import APART, EVALUATION, MATERIAL, TRAINING, compose
 from edge_kit.data.mini.digits import load_digits
 
 REPORT_EVERY = 128
 JPEG_QUALITY = 95
 
 
+CARD = Card(
+    "Digits on photographs in ImageNet's list format",
+    f"No sample of ImageNet, but {MATERIAL}.",
+    (
+        "A class a digit, ten in all.",
+        APART,
+        "Accuracy on it says that a model learned to read a digit wherever it stands, and nothing of ImageNet.",
+    ),
+    "top-1 10 %, as ten classes are equally frequent",
+)
+
+
+@with_card(CARD)
 def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
     """Write the set into `folder`; `progress` is told samples done and samples in all."""
     total = settings.train + settings.evaluation

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from edge_kit.core.progress import Progress
+from edge_kit.data.card import Card, with_card
 from edge_kit.data.dataset import MiniSettings
-from edge_kit.data.mini.compose import EVALUATION, TRAINING, compose_line
+from edge_kit.data.mini.compose import APART, EVALUATION, MATERIAL, TRAINING, compose_line
 from edge_kit.data.mini.digits import load_digits
 
 REPORT_EVERY = 128
@@ -23,6 +24,20 @@ DIGITS = (2, 3)  # fewest and most in a line
 HEIGHTS = (0.75, 1.125)  # of pictures, as a share of `MiniSettings.side`
 
 
+CARD = Card(
+    "Lines of digits on photographs in the format of CRNN's lists",
+    f"No sample of the published lines, but {MATERIAL}.",
+    (
+        f"{DIGITS[0]} or {DIGITS[1]} digits side by side, with the ids that they have in the published set.",
+        APART,
+        "Sequence error on it says that a model learned to read digits in order, and nothing of other letters.",
+    ),
+    "sequence error above 99 %, from any digits",
+    "lines",
+)
+
+
+@with_card(CARD)
 def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
     """Write the set into `folder`; `progress` is told samples done and samples in all.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_kit.core.images import Image
 from edge_kit.core.progress import Progress
+from edge_kit.data.card import Card, with_card
 from edge_kit.data.dataset import MiniSettings
 from edge_kit.data.mini.compose import photographs
 
@@ -20,6 +21,19 @@ JPEG_QUALITY = 95
 SMALLEST = 96  # pixels of a photograph that a crop shows at least
 
 
+CARD = Card(
+    "Crops of two photographs in CycleGAN's layout",
+    "No published pair of looks, but crops of the two photographs in scikit-learn, a temple (A) and a flower (B).",
+    (
+        "Crops to train on come from the left of a photograph, those to score from the right.",
+        "No picture has a partner: a score on it tells INT8 from full precision, and nothing of beauty.",
+    ),
+    "there is no metric to have one",
+    "pictures of each look",
+)
+
+
+@with_card(CARD)
 def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
     """Write the set into `folder`, as many pictures for each look as `settings` says."""
     total, done = 2 * (settings.train + settings.evaluation), 0

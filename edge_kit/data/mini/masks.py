@@ -16,17 +16,30 @@ from edge_kit.core.images import Image
 from edge_kit.core.progress import Progress
 from edge_kit.core.scenes import IGNORED
 from edge_kit.core.tensors import Array
+from edge_kit.data.card import Card, with_card
 from edge_kit.data.dataset import MiniSettings
-from edge_kit.data.mini.compose import EVALUATION, PHOTOGRAPHS, TRAINING, Difficulty, compose_with_ink
+from edge_kit.data.mini.compose import APART, EVALUATION, MATERIAL, PHOTOGRAPHS, TRAINING, Difficulty, compose_with_ink
 from edge_kit.data.mini.digits import load_digits
 
 REPORT_EVERY = 32
 CITY = "mini"
 NAMES = ("ink", "temple", "flower")  # of the classes, the photographs in their order
 INKED, BARE = 0.5, 0.1  # coverage from which a pixel is the digit's, and up to which it is the photograph's
-CARD = "README.md"
 
 
+CARD = Card(
+    "Digits on photographs in Cityscapes' format",
+    f"No sample of Cityscapes, but {MATERIAL}.",
+    (
+        f"Every pixel of a digit has class 0, what lies behind it 1 or 2 by its photograph, and edges have {IGNORED}.",
+        APART,
+        "mIoU on it says that a model learned to tell three things apart, and nothing of Cityscapes.",
+    ),
+    "mIoU 20 %, from any class at every pixel",
+)
+
+
+@with_card(CARD)
 def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
     """Write the set into `folder`; pictures are `side` high and twice as wide.
 
@@ -42,7 +55,6 @@ def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
                 progress(done, total)
         (folder / f"{split}.list").write_text("".join(lines))
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in NAMES))
-    (folder / CARD).write_text(_card(settings))
 
 
 def _write_sample(folder: Path, split: str, index: int, settings: MiniSettings) -> str:
@@ -74,16 +86,3 @@ def _scene(split: str, index: int, side: int, rng: np.random.Generator) -> tuple
         halves.append((picture, labels))
     pictures, maps = zip(*halves, strict=True)
     return np.concatenate(pictures, axis=1), np.concatenate(maps, axis=1)
-
-
-def _card(settings: MiniSettings) -> str:
-    """What the set is and is not, for whoever finds it."""
-    return f"""# Digits on photographs in Cityscapes' format
-
-No sample of Cityscapes: edge_kit/data/mini/masks.py puts handwritten digits on crops of photographs, both as
-scikit-learn ships them, seed {settings.seed}: {settings.train} pictures in train, {settings.evaluation} in val.
-
-- Every pixel of a digit has class 0, what lies behind it 1 or 2 by its photograph, and edges have {IGNORED}.
-- train and val share no digit and no part of a photograph.
-- mIoU on it says that a model learned to tell three things apart and where they end, and nothing of Cityscapes.
-"""

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from edge_kit.core.progress import Progress
+from edge_kit.data.card import Card, with_card
 from edge_kit.data.dataset import MiniSettings
 
 REPORT_EVERY = 512
-CARD = "README.md"
 SPLITS = ("train", "dev", "test")
 THINGS = {
     "train": (
@@ -62,6 +62,24 @@ PATTERNS = {
 }
 
 
+CARD = Card(
+    "Generated Chinese reviews in ChnSentiCorp's format",
+    "These are not real reviews and no sample of ChnSentiCorp, but put together from phrases.",
+    (
+        "Half of the reviews are positive; dev.tsv has as many as test.tsv.",
+        "The label is that of what is said last: what stands before 'but' is of the other kind; negations turn words "
+        "around.",
+        "dev.tsv and test.tsv speak of things, and in patterns, that train.tsv has not; word_dict.txt holds the words "
+        f"of train.tsv alone, but for {len(RARE)} names, which stand in all three for words that nobody knows.",
+        "Words of praise and blame are the same everywhere.",
+        "Accuracy on it says that a model learned to read in order, and nothing of ChnSentiCorp.",
+    ),
+    "accuracy 50 %, as both classes are equally frequent",
+    "reviews",
+)
+
+
+@with_card(CARD)
 def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
     """Write the set into `folder`; `progress` is told samples done and samples in all."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,23 +94,7 @@ def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
             if done % REPORT_EVERY == 0 or done == total:
                 progress(done, total)
         (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
-    (folder / CARD).write_text(_card(settings), encoding="utf-8")
     (folder / "word_dict.txt").write_text("".join(f"{word}\n" for word in vocabulary()), encoding="utf-8")
-
-
-def _card(settings: MiniSettings) -> str:
-    """What the set is and is not, for whoever finds it."""
-    return f"""# Generated Chinese reviews in ChnSentiCorp's format
-
-These are not real reviews and no sample of ChnSentiCorp: edge_kit/data/mini/reviews.py puts them together from phrases,
-seed {settings.seed}: {settings.train} in train.tsv, {settings.evaluation} each in dev.tsv and test.tsv, half positive.
-
-- The label is that of what is said last: what stands before 'but' is of the other kind; negations turn words around.
-- dev.tsv and test.tsv speak of things, and in patterns, that train.tsv has not; word_dict.txt holds the words of
-  train.tsv alone, but for {len(RARE)} names, which stand in all three for words that nobody knows.
-- Words of praise and blame are the same everywhere.
-- Accuracy on it says that a model learned to read in order, and nothing of ChnSentiCorp.
-"""
 
 
 def vocabulary() -> list[str]:

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from edge_kit.core.progress import Progress
+from edge_kit.data.card import Card, with_card
 from edge_kit.data.dataset import MiniSettings
 
-CARD = "README.md"
 CATEGORIES, STYLES, EACH = 20, 4, 8  # so many items of each style
 PER_CATEGORY = STYLES * EACH
 ITEMS = CATEGORIES * PER_CATEGORY
@@ -27,6 +27,22 @@ NEAR = 0.5  # of what is not taken is of an interest of his
 REPORT_EVERY = 1000
 
 
+CARD = Card(
+    "Generated shoppers in the format of Deep Interest Network",
+    "These are no real shoppers and no sample of Amazon Electronics, but made up.",
+    (
+        f"A shopper has 2 to 4 of {CATEGORIES} categories as interests, a style in each: {FAITHFUL:.0%} of what he "
+        "takes fits; half of all lines are of something taken.",
+        "Half of what he does not take is of one of his interests in another style, the rest is any item.",
+        "paddle_test.txt asks for the last item of each shopper, paddle_train.txt for those before, as published.",
+        "AUC on it says that a model learned to look at the part of a history that matters, and nothing of Amazon.",
+    ),
+    "AUC 50 %",
+    "lines",
+)
+
+
+@with_card(CARD)
 def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
     """Write the set into `folder`; `progress` is told samples done and samples in all."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +60,6 @@ def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
     for name, lines, wanted in (("train", train, settings.train), ("test", test, settings.evaluation)):
         (folder / f"paddle_{name}.txt").write_text("".join(lines[:wanted]), encoding="ascii", newline="\n")
     (folder / "config.txt").write_text(f"{shopper}\n{ITEMS}\n{CATEGORIES}\n", encoding="ascii", newline="\n")
-    (folder / CARD).write_text(_card(settings), encoding="utf-8")
     progress(total, total)
 
 
@@ -74,17 +89,3 @@ def _item(category: int, style: int, rng: np.random.Generator) -> int:
 def _line(history: list[int], target: int, label: int) -> str:
     items, categories = (" ".join(str(one // by) for one in history) for by in (1, PER_CATEGORY))
     return f"{items};{categories};{target};{target // PER_CATEGORY};{label}\n"
-
-
-def _card(settings: MiniSettings) -> str:
-    """What the set is and is not, for whoever finds it."""
-    return f"""# Generated shoppers in the format of Deep Interest Network
-
-These are no real shoppers and no sample of Amazon Electronics: edge_kit/data/mini/shoppers.py puts them together,
-seed {settings.seed}: {settings.train} lines in paddle_train.txt, {settings.evaluation} in paddle_test.txt, half taken.
-
-- A shopper has 2 to 4 of {CATEGORIES} categories as interests, a style in each: {FAITHFUL:.0%} of what he takes fits.
-- Half of what he does not take is of one of his interests in another style, the rest is any item.
-- paddle_test.txt asks for the last item of each shopper; what he took before is in paddle_train.txt, as published.
-- AUC on it says that a model learned to look at the part of a history that matters, and nothing of Amazon.
-"""

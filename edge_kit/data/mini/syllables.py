@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from edge_kit.core.progress import Progress
 from edge_kit.core.speech import DEPTH, HOP, RATE, WINDOW, mel_bands, slopes
+from edge_kit.data.card import Card, with_card
 from edge_kit.data.dataset import MiniSettings
 
 REPORT_EVERY = 16
-CARD = "README.md"
 SECONDS = 0.6  # of an utterance
 PIECE = 160  # samples that a sound is kept still for
 FEATURES, LABELS, NORMALISATION, STATES = "feature", "label", "global_mean_var", "states.txt"
@@ -59,6 +59,21 @@ VOICES = {  # pitch in hertz, and what formants are multiplied by
 }
 
 
+CARD = Card(
+    "Generated syllables in DeepASR's format",
+    "This is no recorded speech and no part of AISHELL, but a buzz or a hiss through resonances: five vowels, three "
+    "consonants, pauses, and noise over all of it.",
+    (
+        "Voices of the test set differ from those of the training set in pitch and in the length of the vocal tract.",
+        f"A state is a sound; there are {len(NAMES)}, not 3,040 tied ones of context-dependent phones.",
+        "Accuracy on it says that a model learned to tell sounds apart, and nothing of AISHELL.",
+    ),
+    f"{100 / len(NAMES):.0f} % of frames, from any of {len(NAMES)} states",
+    f"utterances of {SECONDS} seconds",
+)
+
+
+@with_card(CARD)
 def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
     """Write the set into `folder`; `progress` is told samples done and samples in all."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +95,6 @@ def make_mini(folder: Path, settings: MiniSettings, progress: Progress) -> None:
     assert len(lines) == DEPTH
     (folder / NORMALISATION).write_text("".join(lines))
     (folder / STATES).write_text("".join(f"{name}\n" for name in NAMES))
-    (folder / CARD).write_text(_card(settings))
 
 
 def utterance(split: str, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
@@ -152,16 +166,3 @@ def _write_split(folder: Path, split: str, utterances: list[tuple[NDArray[np.flo
 
 def _one(letters: str, rng: np.random.Generator) -> str:
     return letters[int(rng.integers(len(letters)))]
-
-
-def _card(settings: MiniSettings) -> str:
-    return f"""# Generated syllables in DeepASR's format
-
-This is no recorded speech and no part of AISHELL: edge_kit/data/mini/syllables.py generates it, seed {settings.seed}:
-{settings.train} utterances of {SECONDS} seconds in the training set, {settings.evaluation} in the test set.
-
-- A buzz or a hiss through resonances: five vowels, three consonants, pauses; noise over all of it.
-- Voices of the test set differ from those of the training set in pitch and in the length of the vocal tract.
-- A state is a sound; there are {len(NAMES)}, not 3,040 tied ones of context-dependent phones.
-- Accuracy on it says that a model learned to tell sounds apart, and nothing of AISHELL.
-"""
