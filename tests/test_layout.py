@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_kit.data import FORMATS
+from edge_kit.tasks import TASKS
+from edge_kit.tasks.own import OWN
+from edge_kit.zoo import MODELS, load_all
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("edge_kit", "compress", "convert", "runtimes", "demos")
 FLOORS = [  # from the ground; a file may import its own floor and those below
@@ -18,6 +23,7 @@ FLOORS = [  # from the ground; a file may import its own floor and those below
     "edge_kit",
     "demos",
 ]
+SHARED = ("edge_kit/pipeline/", "edge_kit/train/", "edge_kit/report/", "compress/", "convert/", "runtimes/")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
@@ -57,6 +63,18 @@ def test_only_one_file_imports_paddleslim() -> None:
         if any(name.split(".")[0] == "paddleslim" for name in imports_of(path)) or '"paddleslim.' in path.read_text()
     }
     assert users == {"compress/slim.py"}
+
+
+def test_what_all_models_go_through_names_none_of_them_nor_a_task_nor_a_data_format() -> None:
+    load_all()
+    own = {OWN, "images", "npz"}  # of a model that a user brings
+    names = {one.id for one in MODELS} | {one.name for one in TASKS} | {one.name for one in FORMATS}
+    assert len(names - own) > 100
+    shared = [path for path in SOURCES if path.relative_to(ROOT).as_posix().startswith(SHARED)]
+    assert len(shared) > 100
+    for path in shared:
+        texts = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        assert not names - own & texts, f"{path} has a special case"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -65,4 +65,4 @@ def _objects(picture: CocoPicture, file: CocoFile) -> Objects:
     )
 
 
-FORMATS.add("coco", DataFormat("coco", open_folder, make_mini))
+FORMATS.add("coco", DataFormat("coco", open_folder, make_mini, published="coco2017"))

@@ -88,11 +88,13 @@ class DataFormat:
         open: Reads a folder of that format: (folder, preprocessing, options) -> Dataset.
         make_mini: Writes a small real set in that format: (folder, settings, progress); None where samples are
             the user's own.
+        published: What records call the published set; empty for the format's own name.
     """
 
     name: str
     open: Callable[[Path, Any, OpenOptions], Dataset]
     make_mini: Callable[[Path, MiniSettings, Progress], None] | None = None
+    published: str = ""
 
 
 @dataclass(frozen=True, slots=True)

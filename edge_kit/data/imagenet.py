@@ -209,4 +209,4 @@ def _read_labels(root: Path, least: int) -> tuple[str, ...]:
     return tuple(names.get(i, str(i)) for i in range(max(least, 1 + max(names, default=-1))))
 
 
-FORMATS.add("imagenet", DataFormat("imagenet", ImageNetFolder, make_mini))
+FORMATS.add("imagenet", DataFormat("imagenet", ImageNetFolder, make_mini, published="imagenet-1k"))

@@ -193,4 +193,4 @@ class _Reader:
             own[key] = own.get(key, "") + text.strip()
 
 
-FORMATS.add("voc", DataFormat("voc", open_folder, make_mini))
+FORMATS.add("voc", DataFormat("voc", open_folder, make_mini, published="voc07+12"))

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_kit.core.tensors import MAIN, GraphSpec, TensorSpec
+from edge_kit.data import FORMATS
 from edge_kit.tasks.own import OWN
 from edge_kit.zoo import MODELS, Reference, load_all
-
-PUBLISHED_NAMES = {"imagenet": "imagenet-1k", "voc": "voc07+12", "coco": "coco2017"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def _of_zoo(name: str, setup_name: str) -> Subject:
         entry.title,
         entry.task,
         entry.data,
-        PUBLISHED_NAMES.get(entry.data, entry.data) if published else f"mini-{entry.data}",
+        FORMATS.get(entry.data).published or entry.data if published else f"mini-{entry.data}",
         published,
         setup.preprocess,
         entry.graphs(setup.preprocess),
