@@ -39,7 +39,10 @@ def bench(
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure latency and memory, and say which is faster; with no model named, of every bundle in the workspace."""
+    """Measure latency and memory, and say which model is faster.
+
+    With no model named, of every bundle in the workspace.
+    """
     from dataclasses import replace
 
     from edge_kit.camera.demo import demo_of

@@ -70,7 +70,10 @@ def compress(
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train or load a model, quantize it, lower it for this machine, and check what was kept."""
+    """Make a checked INT8 bundle of a model.
+
+    Train or load it, quantize it, lower it for this machine, and check what was kept.
+    """
     from edge_kit.pipeline.checks import Limits
     from edge_kit.pipeline.compress import CompressRequest
     from edge_kit.pipeline.compress import compress as run_compress

@@ -7,7 +7,10 @@ from edge_kit.core.errors import CheckError, EdgeKitError
 
 
 def doctor(workspace: WorkspaceOption = None, json: JsonOption = False) -> None:
-    """Look for what is wrong with this installation: versions, engines, processor, known-bad pairs."""
+    """Look for what is wrong with this installation.
+
+    Versions, engines, the processor, and pairs that are known to be bad.
+    """
     from edge_kit.core.workspace import Workspace
     from edge_kit.pipeline.doctor import examine
     from edge_kit.report.doctor import print_findings

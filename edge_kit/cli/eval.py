@@ -36,7 +36,10 @@ def evaluate(
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Score a model: the metric with its interval, every class, and the published row it is compared with."""
+    """Score a model by its task's metric.
+
+    With its interval, every class, and the published row it is compared with.
+    """
     from edge_kit.pipeline.bench import runtimes_of
     from edge_kit.pipeline.evaluate import EvalRequest, evaluate_model, short_checks
     from edge_kit.report.evaluate import print_evaluated

@@ -18,7 +18,10 @@ def explain(
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say why a graph is slow: each reason, what it costs on this machine, and what mends it."""
+    """Say why a graph is slow.
+
+    Each reason, what it costs on this machine, and what mends it.
+    """
     from edge_kit.core.workspace import Workspace
     from edge_kit.pipeline.bench import parse_shapes
     from edge_kit.pipeline.explain import Conditions

@@ -35,6 +35,7 @@ app = typer.Typer(
     help="From a full-precision Paddle model to a proved INT8 bundle.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # importing what draws boxes around help takes a tenth of a second
     pretty_exceptions_enable=False,
 )
 

@@ -27,7 +27,10 @@ def report(
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write one page of bundles: metric against latency against size, and of each where its time and its errors lie."""
+    """Write a page that compares bundles.
+
+    Metric against latency against size, and of each where its time and its errors lie.
+    """
     from edge_kit.report.written import check_places, write_all
 
     places = [place for place in (out, markdown, csv) if place is not None]

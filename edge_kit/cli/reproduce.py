@@ -16,7 +16,10 @@ def reproduce(
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Run again what a bundle's receipt claims: each claim holds, differs, or cannot be checked here."""
+    """Run again what a bundle's receipt claims.
+
+    Each claim holds, differs, or cannot be checked here.
+    """
     from dataclasses import asdict
 
     from edge_kit.core.workspace import Workspace

@@ -45,7 +45,10 @@ def sensitivity(
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Rank a model's layers by the harm that quantizing each alone does to its outputs."""
+    """Rank a model's layers by the harm that quantizing each does.
+
+    Each alone, to the outputs of the model.
+    """
     from edge_kit.pipeline.compress import CompressRequest
     from edge_kit.pipeline.compress import sensitivity as rank
     from edge_kit.report.plot import check_plot, plot_ranking

@@ -48,7 +48,10 @@ def verify(
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check bundles: no file changed, checks held, the same answers on every runtime; limits and baseline for CI."""
+    """Check bundles, for a gate in CI too.
+
+    No file changed, checks held, the same answers on every runtime; within limits, and no worse than a baseline.
+    """
     from edge_kit.core.workspace import Workspace
     from edge_kit.pipeline.bundles import find_bundles
     from edge_kit.pipeline.limits import GateLimits
