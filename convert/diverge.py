@@ -156,9 +156,9 @@ class _Search:
         self._ideal = Cut(with_rounded_weights(reference), self.shared)
 
     def _right_values(self) -> list[dict[str, Array]]:
-        """Every tensor of the reference, by batch."""
+        """Every float tensor of the reference, and its inputs, by batch."""
         graph = self.reference
-        inner = [n for node in graph.nodes for n in node.output if n and n not in graph.outputs]
+        inner = [name for name in graph.float_tensors() if name not in graph.outputs]
         made = run_model(self._onnx, graph.to_model(extra_outputs=inner), self.batches)
         return [{**batch, **values} for batch, values in zip(self.batches, made, strict=True)]
 

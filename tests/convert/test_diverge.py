@@ -241,6 +241,33 @@ def test_a_wrong_order_of_axes_is_named(
     assert (found.first.guess if found.first else "") == guess
 
 
+def tagger() -> Graph:
+    """Ids of words as floats, to integers, two rows of a table, a projection: integers stand between the nodes."""
+    rng = np.random.default_rng(4)
+    nodes = [
+        helper.make_node("Cast", ["ids"], ["whole"], to=onnx.TensorProto.INT64, name="whole"),
+        helper.make_node("Squeeze", ["whole", "axis"], ["flat"], name="flat"),
+        helper.make_node("Gather", ["table", "flat"], ["words"], name="look_up"),
+        helper.make_node("MatMul", ["words", "v"], ["y"], name="project"),
+    ]
+    constants = {
+        "axis": np.array([2]), "table": rng.normal(0, 1, (9, 6)).astype(np.float32),
+        "v": rng.normal(0, 1, (6, 4)).astype(np.float32),
+    }  # fmt: skip
+    return build(nodes, constants, {"ids": ["N", 5, 1]}, {"y": ["N", 5, 4]})
+
+
+def test_integers_between_nodes_are_not_held_to_anything_and_in_nobodys_way(tmp_path: Path) -> None:
+    graph, ids = tagger(), [{"ids": np.arange(40, dtype=np.float32).reshape(8, 5, 1) % 9}]
+    graph.save(tmp_path / "right.onnx")
+    assert find_divergence(tmp_path / "right.onnx", tmp_path / "right.onnx", ids).compared == ("words", "y")
+    graph.constants["table"] = graph.constants["table"][::-1].copy()
+    graph.save(tmp_path / "wrong.onnx")
+    first = find_divergence(tmp_path / "right.onnx", tmp_path / "wrong.onnx", ids).first
+    assert first is not None
+    assert (first.tensor, first.node) == ("words", "look_up")
+
+
 def test_a_value_that_is_not_finite_is_named(tmp_path: Path) -> None:
     graph = attention_like([0, 2, 3, 1], [0, 24, 6])
     graph.save(tmp_path / "right.onnx")
