@@ -104,6 +104,11 @@ def convolution_with_asymmetric_pads(b: Build) -> None:
 
 
 @case
+def convolution_large_enough_for_winograd(b: Build) -> None:
+    b.output(b.conv(b.input("x", "N", 64, 56, 56), 64, 64, pads=[1, 1, 1, 1]))
+
+
+@case
 def convolution_padded_as_tensorflow_does(b: Build) -> None:
     x = b.input("x", "N", 3, 9, 12)
     upper = b.conv(x, 3, 4, strides=[2, 2], auto_pad="SAME_UPPER")
