@@ -152,7 +152,9 @@ class _Search:
         computed = {name for node in suspect.nodes for name in node.output}
         self.shared = [name for name in self.ranges if name in computed or name in self._pairs]
         self._grids = grids(suspect, {name: pair.grid for name, pair in self._pairs.items()})
-        self._quantized = any(node.op_type == "DequantizeLinear" for node in suspect.nodes)
+        weights = (value for value in suspect.constants.values() if value.ndim > 1)
+        places = any(node.op_type == "DequantizeLinear" for node in suspect.nodes)
+        self._quantized = places or any(weight.dtype == np.int8 for weight in weights)
         self._ideal = Cut(with_rounded_weights(reference), self.shared)
 
     def _right_values(self) -> list[dict[str, Array]]:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from onnx import NodeProto
 
-from convert.graph import Array, Graph
+from convert.graph import Array, Graph, attribute
 from convert.quantization import STEPS, Range
 
 LIMIT = 5.0
@@ -34,6 +35,15 @@ FLOAT_ERROR = 1e-3
 ONNX Runtime and OpenVINO in float32 were measured to differ by 2.2e-6 at most, OpenVINO in bfloat16 by 1.3e-2
 (MobileNetV2 and ResNet18 at 64 x 64, worst channel of all tensors).
 """
+WEIGHTS: Mapping[str, Mapping[int, tuple[int, ...]]] = {
+    "Conv": {1: (0,)},
+    "ConvTranspose": {1: (1,)},
+    "Gemm": {1: (1,)},
+    "MatMul": {1: (-1,)},
+    "Gather": {0: (1,)},
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), {1: (0, 1), 2: (0, 1)}),
+}
+"""By operator, the inputs that hold weights, and the axes along which each of these has scales of its own."""
 WEIGHT_LEVELS = 63  # either side of zero: weights kept from saturating in pairs use half of their 127
 
 
@@ -159,21 +169,27 @@ def to_levels(values: Array, span: Range) -> Array:
 
 
 def with_rounded_weights(graph: Graph) -> Graph:
-    """A copy whose Conv, Gemm and MatMul weights lie on 8-bit grids, one a output channel."""
+    """A copy whose weights lie on 8-bit grids, one a output channel, column of a table or row of a gate."""
     rounded = graph.copy()
     for node in rounded.nodes:
-        axis = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": -1}.get(node.op_type)
-        weight = rounded.constants.get(node.input[1]) if axis is not None else None
-        if axis is None or weight is None or weight.ndim < 2 or weight.dtype.kind != "f":
-            continue
-        if node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute):
-            axis = 0
-        others = tuple(i for i in range(weight.ndim) if i != axis % weight.ndim)
-        step = np.maximum(np.abs(weight).max(axis=others, keepdims=True), 1e-12) / WEIGHT_LEVELS
-        name = f"{node.input[1]}.rounded"
-        rounded.constants[name] = (np.rint(weight / step) * step).astype(weight.dtype)
-        node.input[1] = name
+        for position, axes in _weights_of(node).items():
+            name = node.input[position]
+            weight = rounded.constants.get(name)
+            if weight is None or weight.ndim < 2 or weight.dtype.kind != "f":
+                continue
+            others = tuple(set(range(weight.ndim)) - {axis % weight.ndim for axis in axes})
+            step = np.maximum(np.abs(weight).max(axis=others, keepdims=True), 1e-12) / WEIGHT_LEVELS
+            rounded.constants[f"{name}.rounded"] = (np.rint(weight / step) * step).astype(weight.dtype)
+            node.input[position] = f"{name}.rounded"
     return rounded
+
+
+def _weights_of(node: NodeProto) -> Mapping[int, tuple[int, ...]]:
+    if node.op_type == "Gemm" and attribute(node, "transB", 0):
+        return {1: (0,)}
+    if node.op_type == "Gather" and attribute(node, "axis", 0):
+        return {}
+    return WEIGHTS.get(node.op_type, {})
 
 
 def grids(graph: Graph, stored: Mapping[str, tuple[str, str]]) -> dict[str, Grid]:

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from convert.diverge import find_divergence
 from convert.graph import Graph
 from convert.lower import lower
 from convert.passes.canonical import gemm_from_matmul_and_add
@@ -141,6 +142,24 @@ def test_weights_of_a_gru_and_a_product_are_stored_as_int8_and_float_when_loaded
     onnxruntime.InferenceSession(str(tmp_path / "graph.onnx"), options, providers=["CPUExecutionProvider"])
     left = {node.op_type for node in onnx.load(str(tmp_path / "loaded.onnx")).graph.node}
     assert not {"Cast", "Mul"} & left
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_what_is_stored_as_int8_is_no_fault_and_what_is_stored_wrongly_is_one(kind: str, tmp_path: Path) -> None:
+    graph, ids = sequence_net(kind, directions=2), [{"ids": IDS}]
+    graph.save(tmp_path / "right.onnx")
+    store_tables(graph)
+    store_weights(graph)
+    graph.save(tmp_path / "stored.onnx")
+    found = find_divergence(tmp_path / "right.onnx", tmp_path / "stored.onnx", ids)
+    assert found.first is None, found.show()
+    assert {"embedded", "states", "out"} <= set(found.compared)
+    for name, tensor in (("table", "embedded"), ("R", "states"), ("matrix", "out")):
+        wrong = graph.copy()
+        wrong.constants[f"{name}.stored"] = np.roll(wrong.constants[f"{name}.stored"], 1, axis=-1)
+        wrong.save(tmp_path / "wrong.onnx")
+        first = find_divergence(tmp_path / "right.onnx", tmp_path / "wrong.onnx", ids).first
+        assert first is not None and first.tensor == tensor
 
 
 def test_small_weights_are_left_alone(tmp_path: Path) -> None:
