@@ -32,6 +32,7 @@ from runtimes.timing import TimingPlan
 REFERENCE = "onnx"
 BATCHES, BATCH = 4, 10  # of samples that the first wrong tensor is looked for on
 PIECES = 4  # samples that graphs are compared on tensor by tensor; all of their tensors are held in memory
+PIECE_VALUES = 1_300_000  # in all of these: four pictures of 320 x 320, a clip of 8 frames of 224 x 224
 FLOAT_LIMIT = 1e-3
 """Relative: another engine's float kernels add in another order, which costs some 1e-5 (measured, five engines)."""
 AGREEMENT_SLACK = 1.0
@@ -162,13 +163,19 @@ def compare_pieces(context: Context, dataset: Dataset) -> dict[str, Any]:
     scene, found = _scene_of(context, dataset), {}
     with scene.process(REFERENCE, FULL) as reference:
         right = reference.runs()
-        batch = next(iter(dataset.eval_batches(PIECES)))
-        feeds = scene.task.feeds(right, batch)
+        feeds = scene.task.feeds(right, few_samples(dataset))
     for name in scene.files.inputs:
         full, suspect = (scene.graph(precision, name) for precision in scene.files.precisions)
         one = find_divergence(full, suspect, [feeds[name]])
         found[name] = {"compared": len(one.compared), "first": one.first.show() if one.first else ""}
     return found
+
+
+def few_samples(dataset: Dataset) -> Tensors:
+    """The first evaluation samples, as one batch: as many as all tensors of a network fit into memory for."""
+    first = next(iter(dataset.eval_batches(1)))
+    fit = PIECE_VALUES // sum(value.size for value in first.values())
+    return next(iter(dataset.eval_batches(min(PIECES, fit)))) if fit > 1 else first
 
 
 def _scene_of(context: Context, dataset: Dataset) -> Scene:

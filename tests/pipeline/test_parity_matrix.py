@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
 from edge_kit.core.bundle import Bundle
 from edge_kit.core.records import Metric
-from edge_kit.pipeline.parity import ParityRow, check_row
+from edge_kit.core.tensors import Tensors
+from edge_kit.data import Dataset
+from edge_kit.pipeline.parity import ParityRow, check_row, few_samples
 from tests.conftest import Cli, Result, install_distribution
 from tests.pipeline.remade import remade
 
@@ -100,3 +105,16 @@ def row(runtime: str, agreement: float, max_rel: float = 0.1, precision: str = "
 def test_a_row_is_held_to_what_its_engine_can_be_asked_for(suspect: ParityRow, ok: bool | None) -> None:
     rows = [row("onnx", 100.0, 0.0, "fp32"), row("onnx", 97.5), suspect]
     assert check_row(suspect, rows).ok is ok
+
+
+@pytest.mark.parametrize(
+    ("shape", "taken"), [((3, 224, 224), 4), ((3, 512, 512), 1), ((8, 3, 224, 224), 1), ((64,), 4)]
+)
+def test_of_large_samples_fewer_are_compared_tensor_by_tensor(shape: tuple[int, ...], taken: int) -> None:
+    """Four clips of TSM, with all tensors of ResNet50 for 32 frames, were more than 20 GB."""
+
+    class Samples:
+        def eval_batches(self, batch: int) -> Iterator[Tensors]:
+            yield {"sample": np.zeros((batch, *shape), np.float32)}
+
+    assert len(few_samples(cast(Dataset, Samples()))["sample"]) == taken
