@@ -105,7 +105,9 @@ class Detector(ABC):
         found: list[Detections] = []
         truths: list[Truth] = []
         for batch in dataset.eval_batches(BATCH):
-            found += self._found(graphs, batch, dataset)
+            outputs, some = self._found(graphs, batch)
+            self._check_classes(outputs, dataset)
+            found += some
             truths += list(truths_of(batch))
             progress(len(truths), dataset.eval_size())
         precision = self._measure(found, truths, len(dataset.labels))
@@ -121,22 +123,23 @@ class Detector(ABC):
         )
         return Score(metrics, {}, classes)
 
-    def _found(self, graphs: Graphs, batch: Tensors, dataset: Dataset) -> list[Detections]:
+    def _found(self, graphs: Graphs, batch: Tensors) -> tuple[Tensors, list[Detections]]:
         image = batch["image"]
         outputs = graphs[MAIN]({"image": image})
-        found = self.detect(outputs, image.shape[2])
+        return outputs, self.detect(outputs, image.shape[2])
+
+    def _check_classes(self, outputs: Tensors, dataset: Dataset) -> None:
         if self.classes(outputs) != len(dataset.labels):
             raise BadData(
                 f"the graph tells {self.classes(outputs)} classes apart and {dataset.name} has {len(dataset.labels)}; "
                 "pass --data with the set that it was trained for"
             )
-        return found
 
     def agreement(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> Metric:
-        """See `Task`."""
+        """See `Task`; of whatever classes they find, as nothing is held to labels."""
         pairs: list[tuple[Detections, Detections]] = []
         for batch in dataset.eval_batches(BATCH):
-            pairs += zip(*(self._found(graphs, batch, dataset) for graphs in (reference, candidate)), strict=True)
+            pairs += zip(*(self._found(graphs, batch)[1] for graphs in (reference, candidate)), strict=True)
             if len(pairs) >= samples:
                 break
         highest = max((float(first.scores[0]) for first, _ in pairs if len(first.scores)), default=0.0)
