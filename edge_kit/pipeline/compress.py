@@ -18,12 +18,11 @@ from edge_kit.core.records import CompressReport, Latency, Metric, ModelRecord
 from edge_kit.pipeline.bundles import BUNDLE, publish_bundle
 from edge_kit.pipeline.checks import NOT_SHIPPED, Limits, check_all
 from edge_kit.pipeline.inputs import (
-    PRETRAINED,
     DataRequest,
     base_settings,
     check_prunable,
+    mini_weights,
     model_data,
-    starting_weights,
     take_weights,
 )
 from edge_kit.pipeline.own import OwnOptions, is_own, lowering_notes, own_id, take_own
@@ -203,11 +202,10 @@ class _OfZoo(_Work):
         return self.run("train", {"recipe": asdict(recipe)}, {"data": data, **start})
 
     def dense(self) -> Input:
-        """Full-precision weights: given or finished ones as they are, else trained."""
-        source = self.request.weights or (PRETRAINED if self.mini and self.setup.finished else None)
-        if source is None:
-            return self.train(self.setup.recipe, starting_weights(self.base) if self.mini else {}, self.data)
-        return take_weights(source, self.base, self.data, self.runner)
+        """Full-precision weights: given ones as they are, else trained."""
+        if self.request.weights:
+            return take_weights(self.request.weights, self.base, self.data, self.runner)
+        return mini_weights(self) if self.mini else self.train(self.setup.recipe, {}, self.data)
 
     def pruned(self, dense: Input) -> Input:
         how = {"share": self.request.prune, "criterion": self.request.criterion}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.files import sha256_file, sha256_tree
-from edge_kit.pipeline.runner import Input, Runner
+from edge_kit.pipeline.runner import Input, Line, Runner
 from edge_kit.pipeline.sources import model_of, open_folder, packaged_weights, setup_of
 from edge_kit.tasks.own import OWN
 from edge_kit.zoo import Setup, ZooEntry
@@ -58,11 +58,13 @@ class DataRequest:
         base: Settings that name the model and its setup.
         folder: The user's; None for the mini set of that setup.
         recovery: Whether it is for training again after pruning, which may use a larger mini set.
+        most: Samples of either half of a mini set, at most; 0 for all.
     """
 
     base: Mapping[str, Any]
     folder: Path | None
     recovery: bool = False
+    most: int = 0
 
 
 def model_data(request: DataRequest, runner: Runner) -> Input:
@@ -80,6 +82,8 @@ def model_data(request: DataRequest, runner: Runner) -> Input:
     made = (setup.made_for_recovery if request.recovery else None) or setup.made
     if made is None:
         raise UsageError(f"{request.base['id']!r} has no mini set for setup {request.base['setup']!r}; pass --data DIR")
+    if request.most:
+        made = replace(made, train=min(made.train, request.most), evaluation=min(made.evaluation, request.most))
     return runner.run("data", {"format": model_of(request.base).data, **asdict(made)}, {})
 
 
@@ -126,6 +130,14 @@ def take_weights(source: str, base: Mapping[str, Any], data: Input, runner: Runn
     if given is None:
         raise BadData(f"no pretrained weights of {base['id']!r} for this data set; pass --weights FILE")
     return runner.run("weights", base, {"data": data, "weights": given})
+
+
+def mini_weights(line: Line) -> Input:
+    """Weights for the mini set: finished ones as they ship, else trained by its recipe."""
+    setup = setup_of(line.base)
+    if setup.finished:
+        return take_weights(PRETRAINED, line.base, line.data, line.runner)
+    return line.run("train", {"recipe": asdict(setup.recipe)}, starting_weights(line.base))
 
 
 def _released(base: Mapping[str, Any], runner: Runner) -> Input | None:

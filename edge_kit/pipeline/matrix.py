@@ -13,14 +13,15 @@ from edge_kit.core.errors import EdgeKitError, UsageError
 from edge_kit.core.files import read_json
 from edge_kit.core.records import Metric
 from edge_kit.pipeline.checks import Limits, published_checks
-from edge_kit.pipeline.inputs import PRETRAINED, DataRequest, base_settings, model_data, take_weights
+from edge_kit.pipeline.inputs import PRETRAINED, DataRequest, base_settings, mini_weights, model_data, take_weights
 from edge_kit.pipeline.parity import REFERENCE, ParityRow, check_row
 from edge_kit.pipeline.runner import Input, Line, Of, Reporter, Runner, installed_versions
 from edge_kit.pipeline.subject import subject_of
 from edge_kit.zoo import MODELS, ZooEntry, load_all
-from edge_kit.zoo.entry import UNTRAINED
+from edge_kit.zoo.entry import UNTRAINED, UNTRAINED_SAMPLES
 from runtimes.registry import get_runtime
 from runtimes.targets import cpu_name, machine_conditions, this_machine
+from runtimes.timing import TimingPlan
 
 CALIBRATION = 200  # as `compress` has it
 PACKAGES = ("edge-kit", "paddlepaddle", "paddlepaddle-gpu", "paddleslim", "paddle2onnx", "numpy")
@@ -35,17 +36,23 @@ class MatrixRequest:
         runtimes: Names of engines; answers are compared on all of them, times taken on ONNX Runtime.
         data: Folder of the published data set, for released weights; None for random weights and mini pictures.
         threads: That latency is measured with.
+        repeats: Calls timed of each model; a network of published size may take a second a call.
+        samples: Mini samples at published size, to find ranges on and as many to compare on.
+        train: Whether models that ship no weights are trained on their mini sets, as `compress` trains them.
     """
 
     ids: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = (REFERENCE,)
     data: Path | None = None
     threads: int = 1
+    repeats: int = TimingPlan().repeats
+    samples: int = UNTRAINED_SAMPLES
     max_bad: int = 0
+    train: bool = False
 
     def __post_init__(self) -> None:
-        if self.threads < 1 or self.max_bad < 0:
-            raise UsageError("--threads must be at least 1, --max-bad at least 0")
+        if min(self.threads, self.repeats, self.samples) < 1 or self.max_bad < 0:
+            raise UsageError("--threads, --repeats and --samples must be at least 1, --max-bad at least 0")
 
 
 def run_matrix(request: MatrixRequest, runner: Runner, reporter: Reporter) -> dict[str, Any]:
@@ -91,6 +98,7 @@ def _conditions(request: MatrixRequest, engines: Mapping[str, str]) -> dict[str,
         "engines": dict(engines),
         "packages": installed_versions(PACKAGES),
         "threads": request.threads,
+        "repeats": request.repeats,
         "data": str(request.data) if request.data else "mini",
     }
 
@@ -107,10 +115,11 @@ class _Row:
 
     def run(self) -> dict[str, Any]:
         trained = self._folder is not None
-        line = _Line(self._base, model_data(DataRequest(self._base, self._folder), self._runner), self._runner)
-        exported = line.trained() if trained else line.run("settled", {}, {})
+        wanted = DataRequest(self._base, self._folder, most=0 if trained else self._request.samples)
+        line = _Line(self._base, model_data(wanted, self._runner), self._runner)
+        exported = line.exported(line.as_shipped()) if trained else line.run("settled", {}, {})
         lowered = line.lowered(exported)
-        facts = line.measured(exported, lowered, self._request.threads, self._machine)
+        facts = line.measured(exported, lowered, self._timing(scored=trained), self._machine)
         report, versions = read_json(exported.path / "report.json"), {FULL: exported, SMALL: lowered}
         parity = [*_on_reference(report, facts), *self._elsewhere(line, versions)]
         return {
@@ -119,7 +128,7 @@ class _Row:
             "input": facts["models"][FULL]["latency"]["input_shape"],
             "parameters": report["size"]["parameters"],
             "macs": report["size"]["macs"],
-            **_figures(facts, trained),
+            **_figures(facts),
             "parity": [asdict(row) for row in parity],
             "pieces": read_json(line.run("pieces", {}, versions).path / "pieces.json"),
             "checks": self._checks(facts, parity, trained),
@@ -148,36 +157,53 @@ class _Row:
             checks += published_checks(metrics, facts["published_data"], subject_of(self._base), slack=slack)
         return [asdict(check) for check in checks]
 
+    def _timing(self, *, scored: bool) -> dict[str, Any]:
+        return {"threads": self._request.threads, "repeats": self._request.repeats, "scored": scored}
+
     def _mini(self) -> dict[str, Any] | None:
-        """The metric on the mini set where weights for it ship, at the mini set's input size and classes."""
-        if self._folder is not None or not self._entry.mini.weights or self._entry.mini.made is None:
+        """The metric on the mini set, at its input size and classes, where weights for it ship or may be trained."""
+        setup = self._entry.mini
+        ships = bool(setup.weights) and not setup.part
+        if self._folder is not None or setup.made is None or not (ships or self._request.train):
             return None
         base = base_settings(self._entry.id, "mini", self._request.max_bad)
         line = _Line(base, model_data(DataRequest(base, None), self._runner), self._runner)
-        exported = line.trained()
-        facts = line.measured(exported, line.lowered(exported), self._request.threads, self._machine)
-        return {"input": facts["models"][FULL]["latency"]["input_shape"], **_figures(facts, True)}
+        weights = mini_weights(line) if self._request.train else line.as_shipped()
+        training = weights.path / "report.json"
+        exported = line.exported(weights)
+        facts = line.measured(exported, line.lowered(exported), self._timing(scored=True), self._machine)
+        chance = line.run("chance", {"runtime": REFERENCE}, {FULL: exported})
+        return {
+            "input": facts["models"][FULL]["latency"]["input_shape"],
+            "training": read_json(training) if training.is_file() else None,
+            "chance": read_json(chance.path / "metrics.json")[:1],
+            **_figures(facts),
+        }
 
 
 class _Line(Line):
-    def trained(self) -> Input:
-        return self.run("export", {}, {"weights": take_weights(PRETRAINED, self.base, self.data, self.runner)})
+    def as_shipped(self) -> Input:
+        return take_weights(PRETRAINED, self.base, self.data, self.runner)
+
+    def exported(self, weights: Input) -> Input:
+        return self.run("export", {}, {"weights": weights})
 
     def lowered(self, exported: Input) -> Input:
         fake = self.run("quantize", {"calibration": CALIBRATION, "algorithm": "hist"}, {"export": exported})
         plan = {"calibration": CALIBRATION, "target": this_machine().name}
         return self.run("lower", plan, {"export": exported, "quantize": fake})
 
-    def measured(self, exported: Input, lowered: Input, threads: int, machine: Mapping[str, str]) -> dict[str, Any]:
-        plan = {"threads": threads, "runtime": REFERENCE}
-        made = self.run("measure", plan, {FULL: exported, SMALL: lowered}, machine)
+    def measured(
+        self, exported: Input, lowered: Input, plan: Mapping[str, Any], machine: Mapping[str, str]
+    ) -> dict[str, Any]:
+        made = self.run("measure", {**plan, "runtime": REFERENCE}, {FULL: exported, SMALL: lowered}, machine)
         facts: dict[str, Any] = read_json(made.path / "measured.json")
         return facts
 
 
-def _figures(facts: Mapping[str, Any], trained: bool) -> dict[str, Any]:
+def _figures(facts: Mapping[str, Any]) -> dict[str, Any]:
     models, [verdict] = facts["models"], facts["verdicts"]
-    metrics = {name: model["metrics"][:1] if trained else [] for name, model in models.items()}
+    metrics = {name: model["metrics"][:1] for name, model in models.items()}
     first = [Metric(**metrics[name][0]) for name in (FULL, SMALL) if metrics[name]]
     return {
         "metrics": metrics,

@@ -9,9 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convert.parity import Parity, measure_parity
 from edge_kit.core.progress import Progress
-from edge_kit.core.tensors import Graphs, GraphSpec
+from edge_kit.core.tensors import Graphs, GraphSpec, Run, Tensors
 from edge_kit.data import Dataset
 from edge_kit.pipeline.job import Context
 from edge_kit.pipeline.subject import subject_of
@@ -41,7 +43,8 @@ def measure_versions(
             published set.
     """
     task = TASKS.get(subject_of(context.settings).task)
-    runtime, plan = context.settings["runtime"], TimingPlan(threads=context.settings["threads"])
+    runtime, asked = context.settings["runtime"], ("threads", "repeats")
+    plan = TimingPlan(**{name: context.settings[name] for name in asked if name in context.settings})
     inputs = {name: spec.inputs for name, spec in (specs or {}).items()}
     files = {v: {path.stem: path for path in sorted(folder.glob("*.onnx"))} for v, folder in versions.items()}
     with ExitStack() as stack:
@@ -52,9 +55,12 @@ def measure_versions(
         # Timing first: the machine is then as quiet as it will be.
         times = interleave({v: one.time for v, one in processes.items()}, plan, context.progress)
         runs = {v: one.runs() for v, one in processes.items()}
+        # Random weights have no metric; an agent with those of another game could not even play.
+        scored = versions if context.settings.get("scored", True) else ()
+        metrics = {v: task.evaluate(runs[v], dataset, _noted(context.progress, v)) for v in scored}
         models = {
             v: {
-                "metrics": [asdict(one) for one in task.evaluate(runs[v], dataset, _noted(context.progress, v))],
+                "metrics": [asdict(one) for one in metrics.get(v, ())],
                 "size_bytes": sum(path.stat().st_size for path in files[v].values()),
                 "latency": asdict(latency_of(runtime, times[v], one.footprint, plan)),
             }
@@ -75,6 +81,23 @@ def measure_versions(
         "verdicts": [asdict(compare(FIRST, times[FIRST], v, times[v])) for v in others],
         "published_data": dataset.published,
     }
+
+
+def measure_chance(context: Context, dataset: Dataset) -> list[dict[str, Any]]:
+    """The metrics of full precision, as JSON, where every output is noise of its shape: no answer knows its sample."""
+    task = TASKS.get(subject_of(context.settings).task)
+    noise = np.random.default_rng(0)
+
+    def blind(run: Run) -> Run:
+        def answer(inputs: Tensors) -> Tensors:
+            return {name: noise.standard_normal(value.shape).astype(value.dtype) for name, value in run(inputs).items()}
+
+        return answer
+
+    graphs = {path.stem: path for path in sorted(context.inputs[FIRST].glob("*.onnx"))}
+    with Isolated(Model(context.settings["runtime"], graphs, {}, workspace=context.scratch / "engine")) as process:
+        runs = {name: blind(run) for name, run in process.runs().items()}
+        return [asdict(metric) for metric in task.evaluate(runs, dataset, context.progress)]
 
 
 def output_differences(task: Task, reference: Graphs, candidate: Graphs, dataset: Dataset) -> dict[str, list[Parity]]:

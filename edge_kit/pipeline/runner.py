@@ -63,6 +63,10 @@ DEPENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("convert", "runtimes", "edge_kit.tasks", "edge_kit.data", "edge_kit.pipeline"),
     ),
     "measure": ((*ENGINES, "numpy"), ("runtimes", "edge_kit.tasks")),
+    "chance": (
+        ("onnxruntime", "numpy", *IMAGES),
+        ("runtimes", "edge_kit.tasks", "edge_kit.data"),
+    ),
     "bundle": (("onnxruntime", "numpy"), ("edge_kit.core", "edge_kit.tasks")),
     "observe": (
         (*ENGINES, *IMAGES, "numpy"),

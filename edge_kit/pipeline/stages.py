@@ -339,6 +339,14 @@ def measure(context: Context) -> None:
 
 
 @stage
+def chance(context: Context) -> None:
+    """What answers score that have nothing to do with what is shown."""
+    from edge_kit.pipeline.measure import measure_chance
+
+    write_json(context.out / "metrics.json", measure_chance(context, open_dataset(context)))
+
+
+@stage
 def bundle(context: Context) -> None:
     """Put graphs, manifest and receipt together."""
     manifest = manifest_of(context)

@@ -79,7 +79,7 @@ def _cells(row: Document, report: Document, notes: _Notes) -> list[str]:
     speed = row["speedup"]
     return [
         row["id"],
-        ", ".join("x".join(map(str, shape[1:])) for shape in row["input"].values()),
+        _sizes(row["input"]),
         _against(row["parameters"], row["published"]["parameters"]),
         _against(row["macs"], row["published"]["macs"]),
         *_quality(row),
@@ -91,22 +91,42 @@ def _cells(row: Document, report: Document, notes: _Notes) -> list[str]:
     ]
 
 
+def _sizes(inputs: Document) -> str:
+    """Of one sample, input by input; 1 where it is a single number."""
+    return ", ".join("x".join(map(str, shape[1:])) or "1" for shape in inputs.values())
+
+
 def _against(value: int, published: int) -> str:
     return f"{value:,}" if value == published else f"{value:,} (published {published:,})"
 
 
 def _quality(row: Document) -> tuple[str, str]:
     """Of full precision, and of INT8 beside it."""
-    agreement = f"{row['agreement']['value']:.4g} {row['agreement']['unit']} same".replace("  ", " ")
-    same = f"{_pieces(row)}; {agreement}"
+    same = f"{_pieces(row)}; {_same(row)}"
     if row["metrics"][FULL]:
         return _metric(row["metrics"][FULL][0]), f"drop {row['drop']:.2f}; {same}"
     mini = row["mini"]
     if not mini:
         return row["weights"], same
-    size = ", ".join("x".join(map(str, shape[1:])) for shape in mini["input"].values())
-    full = f"{row['weights']}; mini at {size}: {_metric(mini['metrics'][FULL][0])}"
-    return full, f"{same}; mini: drop {mini['drop']:.2f}"
+    return f"{row['weights']}; {_on_mini(mini)}", f"{same}; mini: {_kept(mini)}"
+
+
+def _on_mini(mini: Document) -> str:
+    scored = "no metric"
+    if mini["metrics"][FULL]:
+        scored = f"{_metric(mini['metrics'][FULL][0])}, chance {mini['chance'][0]['value']:.2f}"
+    told = mini["training"]
+    trained = f"; loss {told['first_loss']:.3g} to {told['last_loss']:.3g} in {told['steps']} steps" if told else ""
+    return f"mini at {_sizes(mini['input'])}: {scored}{trained}"
+
+
+def _kept(mini: Document) -> str:
+    return _same(mini) if mini["drop"] is None else f"drop {mini['drop']:.2f}, {_same(mini)}"
+
+
+def _same(figures: Document) -> str:
+    agreement = figures["agreement"]
+    return f"{agreement['value']:.4g} {agreement['unit']} same".replace("  ", " ")
 
 
 def _pieces(row: Document) -> str:
@@ -159,12 +179,17 @@ def _conditions(report: Document) -> list[str]:
         f"{machine['cpu']}, target {machine['target']}, {machine['cores']} cores; {packages}",
         f"engines: {engines}",
         f"p50 of FP32 / INT8 and speed (FP32 over INT8, with its 95 % interval): onnx, {told['threads']} thread(s), "
-        "batch 1, both in turn; size: INT8 bytes over FP32 bytes",
+        f"batch 1, {told['repeats']} calls of both in turn; size: INT8 bytes over FP32 bytes",
         "INT8: how many tensors are as near to FP32 as 8 bits allow, each computed from right inputs; how often the "
         "answer is that of FP32",
         "a column each engine: largest relative error of FP32 (onnx against Paddle, the others against onnx) / how "
         f"often INT8 gives the answer of FP32 on onnx, on {samples} samples of {told['data']} data",
     ]
+    if any(row.get("mini") for row in report["rows"]):
+        lines.append(
+            "mini: on the mini set of the format, at its input size and with its classes; chance: the same metric of "
+            "noise in place of all outputs; loss: means over the first and the last tenth of the steps"
+        )
     if any(row.get("weights") == "untrained" for row in report["rows"]):
         lines.append(
             "untrained: random weights, scaled by one pass over mini pictures at the published input size; they tell "

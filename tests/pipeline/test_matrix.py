@@ -51,7 +51,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(bad_cli: Cli, page: Path) -> Result:
     names = ("toyunfit", "toynet", "toycrash")
-    return bad_cli("matrix", *names, "--runtime", "onnx,ncnn,openvino", "--out", str(page), "--json")
+    return bad_cli("matrix", *names, "--train", "--runtime", "onnx,ncnn,openvino", "--out", str(page), "--json")
 
 
 def test_a_row_tells_what_became_of_every_stage(run: Result) -> None:
@@ -61,11 +61,31 @@ def test_a_row_tells_what_became_of_every_stage(run: Result) -> None:
     assert row["parameters"] == 15_098  # with ten classes: 14,768 in the convolutions and norms, 330 in the head
     assert row["published"]["metrics"][0]["value"] == 99
     assert row["metrics"] == {"fp32": [], "int8": []}, "random weights have no metric"
-    assert row["drop"] is None and row["mini"] is None
+    assert row["drop"] is None
     assert row["speedup"]["low"] <= row["speedup"]["ratio"] <= row["speedup"]["high"]
     assert row["pieces"]["main"]["compared"] > 5
     assert row["pieces"]["main"]["first"] == ""
     assert row["agreement"]["samples"] == 50
+
+
+def test_a_model_without_weights_is_trained_and_held_to_chance(run: Result, page: Path) -> None:
+    [row] = [row for row in run.json["rows"] if row["id"] == "toynet"]
+    mini = row["mini"]
+    [full], [chance] = mini["metrics"]["fp32"], mini["chance"]
+    assert 4 < chance["value"] < 18, "of ten classes, whatever the network gives"
+    assert (full["name"], full["samples"]) == (chance["name"], chance["samples"]), "the same scoring"
+    assert mini["drop"] == pytest.approx(full["value"] - mini["metrics"]["int8"][0]["value"])
+    assert mini["training"]["last_loss"] < mini["training"]["first_loss"]
+    told = f"mini at 3x32x32: top1 {full['value']:.2f} %, chance {chance['value']:.2f}; loss "
+    assert told in page.read_text()
+
+
+def test_where_a_task_has_no_metric_the_row_says_so(run: Result) -> None:
+    [row] = [row for row in run.json["rows"] if row["id"] == "toynet"]
+    mini = {**row["mini"], "metrics": {"fp32": [], "int8": []}, "chance": [], "drop": None}
+    text = as_markdown({**run.json, "rows": [{**row, "mini": mini}]})
+    assert "mini at 3x32x32: no metric; loss " in text
+    assert f"; mini: {mini['agreement']['value']:.4g} % same |" in text
 
 
 def test_every_runtime_has_its_parity_or_a_reason(run: Result) -> None:
@@ -85,7 +105,7 @@ def test_a_model_that_fails_is_a_row_with_its_reason_and_exit_code_3(run: Result
     rows = {row["id"]: row for row in run.json["rows"]}
     assert list(rows) == ["toycrash", "toynet", "toyunfit"]  # by family and id
     assert "crashed with SIGSEGV" in rows["toycrash"]["reason"]
-    assert "stage 'measure' failed" in rows["toyunfit"]["reason"]
+    assert "stage 'train' failed" in rows["toyunfit"]["reason"]
     assert rows["toynet"]["reason"] == ""
     assert "2 thing(s) fell short: toycrash: " in run.err
 
@@ -95,7 +115,7 @@ def test_the_page_holds_the_same_figures_and_no_folder_of_this_machine(run: Resu
     assert text == as_markdown(run.json)
     lines = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines() if line.startswith("| ")}
     assert "| failed [" in lines["toycrash"]
-    assert "| untrained |" in lines["toynet"]
+    assert "| untrained; mini at " in lines["toynet"]
     assert "15,098 (published 16,586)" in lines["toynet"]
     assert "top1 99 % (not compared)" in lines["toynet"]
     assert set(lines) == {"model", "---", "toycrash", "toynet", "toyunfit"}
@@ -109,12 +129,14 @@ def test_again_nothing_is_done_twice(run: Result, bad_cli: Cli) -> None:
     again = bad_cli("matrix", "toynet", "--runtime", "onnx,ncnn,openvino", "--json")
     assert again.code == 0, again.err
     assert all("was done before" in line for line in again.err.splitlines()), again.err
-    assert again.json["rows"] == [row for row in run.json["rows"] if row["id"] == "toynet"]
+    [row] = [row for row in run.json["rows"] if row["id"] == "toynet"]
+    assert again.json["rows"] == [{**row, "mini": None}], "nothing is trained unless asked"
     shown = bad_cli("matrix", "toynet", "--runtime", "onnx,ncnn,openvino")
     assert "untrained" in shown.out
     assert run.json["conditions"]["engines"]["openvino"] in shown.out
 
 
+@pytest.mark.slow
 def test_interrupted_it_goes_on_from_there(cli: Cli) -> None:
     process = cli.start("matrix", "toynet", "--runtime", "onnx")
     until_log_says(cli, "=== stage quantize:", 60)
@@ -133,7 +155,8 @@ def test_interrupted_it_goes_on_from_there(cli: Cli) -> None:
     [
         (("toynot",), "unknown model 'toynot'; did you mean 'toynet'?"),
         (("toynet", "--runtime", "onix"), "unknown runtime 'onix'; did you mean 'onnx'?"),
-        (("toynet", "--threads", "0"), "--threads must be at least 1"),
+        (("toynet", "--threads", "0"), "--threads, --repeats and --samples must be at least 1"),
+        (("toynet", "--samples", "0"), "--threads, --repeats and --samples must be at least 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -45,6 +45,7 @@ def test_a_pruned_network_is_trained_on_from_its_own_weights(qat_run: Result, se
     assert sizes["int8"] < qat_run.json["models"]["int8"]["size_bytes"]
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_next_run_goes_on_and_ends_with_the_same_bundle(qat_run: Result, cli: Cli) -> None:
     kill_in_stage("qat", cli, *QAT)
     again = cli(*QAT, "--json")
