@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +72,12 @@ def observe_ranges(graph: Graph, batches: Sequence[Tensors], observer: Observer 
 def observe_means(graph: Graph, batches: Sequence[Tensors], names: Collection[str]) -> dict[str, Array]:
     """The mean of each named float activation in every channel, (C,) float64, over all batches; channels are axis 1."""
     sums: dict[str, Array] = {}
-    samples = sum(len(next(iter(batch.values()))) for batch in batches)
+    rows: Counter[str] = Counter()  # a sample may have several: the frames of a clip, the words of a sentence
     for _, name, value in _activations(graph, batches, names):
         others = tuple(axis for axis in range(value.ndim) if axis not in (0, 1))
         sums[name] = sums.get(name, 0) + value.mean(axis=others, dtype=np.float64).sum(0)
-    return {name: total / samples for name, total in sums.items()}
+        rows[name] += len(value)
+    return {name: total / rows[name] for name, total in sums.items()}
 
 
 def _cut(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: dict[str, Range]) -> dict[str, Range]:

@@ -174,3 +174,12 @@ def test_dead_channels_keep_their_bias_and_what_no_pass_knows_stays_float(
     got = get_runtime("onnx").load(out).run(batches[0])["y"]
     assert np.abs(got - wanted).max() < 0.15 * np.abs(wanted).max()
     assert np.sqrt(((got - wanted) ** 2).mean()) < 0.03 * wanted.std()
+
+
+def test_a_mean_is_of_the_rows_that_there_are_and_not_of_the_samples_they_come_from() -> None:
+    """Clips become pictures, and sentences words, on the first axis: biases took up eight times too much."""
+    nodes = [helper.make_node("Reshape", ["x", "rows"], ["flat"]), helper.make_node("Relu", ["flat"], ["y"])]
+    graph = build(nodes, {"rows": np.array([-1, 3])}, {"x": ["N", 8, 3]}, {"y": ["M", 3]})
+    clips = RNG.normal(1, 1, (7, 8, 3)).astype(np.float32)
+    means = observe_means(graph, [{"x": clips[:5]}, {"x": clips[5:]}], ["flat"])["flat"]
+    np.testing.assert_allclose(means, clips.mean(axis=(0, 1)), rtol=1e-5)
