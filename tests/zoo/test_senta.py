@@ -68,6 +68,8 @@ def test_the_onnx_graph_equals_paddle_at_the_published_size(tmp_path: Path) -> N
     (parity,) = measure_parity(layer_run(net, spec), session.run, [batch])
     assert parity.max_rel <= 1e-4
     assert differs(layer_run(net, spec)(batch)["logits"])
+    (engine,) = measure_parity(session.run, get_runtime("paddle").load(tmp_path / "main.pdmodel").run, [batch])
+    assert engine.max_rel <= 1e-4, "Paddle Inference, which fuses what it can"
     layers = [node for node in Graph.load(tmp_path / "main.onnx").nodes if node.op_type == "LSTM"]
     assert [len(node.input) for node in layers] == [4, 4]
 
