@@ -126,7 +126,8 @@ def _kept(mini: Document) -> str:
 
 def _same(figures: Document) -> str:
     agreement = figures["agreement"]
-    return f"{agreement['value']:.4g} {agreement['unit']} same".replace("  ", " ")
+    told = f"{agreement['value']:.4g} {agreement['unit']}"
+    return f"{told} same" if agreement["unit"] == "%" else f"{agreement['name']} {told}"
 
 
 def _pieces(row: Document) -> str:
