@@ -95,7 +95,7 @@ def measure_chance(context: Context, dataset: Dataset) -> list[dict[str, Any]]:
         return answer
 
     graphs = {path.stem: path for path in sorted(context.inputs[FIRST].glob("*.onnx"))}
-    with Isolated(Model(context.settings["runtime"], graphs, {}, workspace=context.scratch / "engine")) as process:
+    with Isolated(Model(context.settings["runtime"], graphs, workspace=context.scratch / "engine")) as process:
         runs = {name: blind(run) for name, run in process.runs().items()}
         return [asdict(metric) for metric in task.evaluate(runs, dataset, context.progress)]
 
