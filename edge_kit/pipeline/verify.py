@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from edge_kit.core.bundle import Bundle
 from edge_kit.core.errors import CheckError, EdgeKitError, UsageError
 from edge_kit.core.records import Check
 from edge_kit.core.tensors import random_inputs
-from edge_kit.pipeline.baseline import compare_with, entry_of, read_baseline, update_baseline
+from edge_kit.pipeline.baseline import (
+    Again,
+    compare_with,
+    entry_of,
+    in_several_processes,
+    read_baseline,
+    update_baseline,
+)
 from edge_kit.pipeline.bench import runtimes_of
 from edge_kit.pipeline.bundles import all_bundles
 from edge_kit.pipeline.checks import Limits
@@ -45,6 +53,7 @@ class Gate:
         runtimes: To measure on.
         data: To measure on; the mini set where None.
         baseline: Entries by name of the bundle; None where there is nothing to compare with.
+        kept: What is measured becomes a baseline itself.
     """
 
     limits: LimitsFile = LimitsFile()
@@ -52,6 +61,7 @@ class Gate:
     runtimes: tuple[str, ...] = (ONNX_RUNTIME,)
     data: Path | None = None
     baseline: Mapping[str, Any] | None = None
+    kept: bool = False
 
     def limits_of(self, bundle: Bundle, runtime: str) -> GateLimits:
         """Flags, then the file, then what the bundle was made under."""
@@ -110,7 +120,7 @@ def verify_all(
         check_models(file, limits, [*names, *(bundle.manifest.id for bundle in bundles)], _zoo_names)
     runtimes = runtimes_of(request.runtime) if request.runtime else (ONNX_RUNTIME,)
     compared = read_baseline(request.baseline) if request.baseline and not request.update else None
-    gate = Gate(limits, request.flags, runtimes, request.data, compared)
+    gate = Gate(limits, request.flags, runtimes, request.data, compared, request.update)
     measures = not request.sentinel and bool(file or request.baseline or request.flags != GateLimits())
     reports, entries = [], {}
     for bundle in bundles:
@@ -215,19 +225,22 @@ def pass_gate(
             measured.append(measure_on(scene, runtime))
             checks += limit_checks(bundle, measured[-1], gate.limits_of(bundle, runtime))
         checks += full_precision_checks(scene, measured[0])
-        entry = entry_of(scene, measured)
+        again = partial(time_again, scene)
+        entry = entry_of(scene, [in_several_processes(one, again) for one in measured] if gate.kept else measured)
         report["measured"] = [{**asdict(one), "blocks": None} for one in measured]
         if gate.baseline is not None:
-            checks += _against_baseline(gate.baseline, scene, measured)
+            checks += _against_baseline(gate.baseline, scene, measured, again)
     report["checks"] += [asdict(check) for check in dict.fromkeys(checks)]
     return entry
 
 
-def _against_baseline(baseline: Mapping[str, Any], scene: BundleScene, measured: list[Measured]) -> list[Check]:
+def _against_baseline(
+    baseline: Mapping[str, Any], scene: BundleScene, measured: list[Measured], again: Again
+) -> list[Check]:
     entry = baseline.get(scene.bundle.path.name)
     if entry is None:
         return [Check("baseline", None, None, None, note="it is not in the baseline; --update-baseline takes it in")]
-    return compare_with(entry, scene, measured, lambda runtime: time_again(scene, runtime))
+    return compare_with(entry, scene, measured, again)
 
 
 def _integrity(bundle: Bundle) -> Check:

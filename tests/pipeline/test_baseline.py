@@ -2,13 +2,23 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_kit.core.errors import EdgeKitError
-from edge_kit.pipeline.baseline import FORMAT, _speed_check, paired_difference, read_baseline, slowdown, update_baseline
+from edge_kit.pipeline.baseline import (
+    FORMAT,
+    _speed_check,
+    in_several_processes,
+    paired_difference,
+    read_baseline,
+    slowdown,
+    update_baseline,
+)
+from edge_kit.pipeline.gate import Measured
 from runtimes.compare import Verdict, compare
 
 ENTRY = {
@@ -76,6 +86,35 @@ def test_an_alarm_that_a_second_measurement_does_not_confirm_is_none() -> None:
 
     check = _speed_check("onnx", row(measured(rng, 1.0)), row(measured(rng, 1.3)), again)
     assert check.ok and asked == ["onnx"]
+
+
+def as_measured(speed: Verdict, noise: str = "") -> Measured:
+    return Measured("onnx", {}, None, (), {}, 1.0, speed, noise)
+
+
+def test_a_baseline_covers_the_luck_of_its_processes() -> None:
+    """One of them had its memory lie well, and seemed 4 % faster than it is: every later run would be an alarm."""
+    ordinary = Verdict("", "", 2.0, 1.99, 2.01, "")
+    lucky = replace(ordinary, ratio=2.08, low=2.07, high=2.09)
+    assert _speed_check("onnx", row(lucky), row(ordinary), lambda _: (ordinary, "")).ok is False
+    kept = in_several_processes(as_measured(lucky), lambda _: (ordinary, "")).speed
+    assert kept is not None and (kept.ratio, kept.low, kept.high) == (2.0, 1.99, 2.09)
+    assert _speed_check("onnx", row(kept), row(ordinary), lambda _: (ordinary, "")).ok is True
+    slower = replace(ordinary, ratio=1.8, low=1.79, high=1.81)
+    assert _speed_check("onnx", row(kept), row(slower), lambda _: (slower, "")).ok is False
+
+
+def test_a_baseline_says_what_disturbed_any_of_its_processes() -> None:
+    one = Verdict("", "", 2.0, 1.99, 2.01, "")
+    answers = iter([(one, ""), (one, "1.0 cores were busy")])
+    assert in_several_processes(as_measured(one), lambda _: next(answers)).noise == "1.0 cores were busy"
+
+
+def test_an_alarm_needs_all_processes_to_agree() -> None:
+    ordinary, unlucky = Verdict("", "", 2.0, 1.99, 2.01, ""), Verdict("", "", 1.9, 1.89, 1.91, "")
+    answers = iter([(unlucky, ""), (ordinary, "")])
+    assert _speed_check("onnx", row(ordinary), row(unlucky), lambda _: next(answers)).ok is True
+    assert next(answers, None) is None
 
 
 @pytest.mark.parametrize("when", ["then", "now"])
