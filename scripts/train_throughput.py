@@ -19,10 +19,12 @@ from edge_kit.core.progress import silent
 from edge_kit.core.tensors import Tensors
 from edge_kit.data import FORMATS, Dataset, OpenOptions
 from edge_kit.data.dataset import MiniSettings
+from edge_kit.report.bench import bench_progress
 from edge_kit.tasks import TASKS
 from edge_kit.train.loader import batch_at
 from edge_kit.train.recipe import Recipe
 from edge_kit.zoo import MODELS, ZooEntry, load_all
+from runtimes.bench import Progress
 from runtimes.targets import cpu_name
 from scripts.command import run_command
 
@@ -114,7 +116,7 @@ def _network(entry: ZooEntry, dataset: Dataset) -> Any:
     return entry.build(**dataset.sizes)
 
 
-def measure(work: Work, rounds: int) -> dict[str, list[float]]:
+def measure(work: Work, rounds: int, progress: Progress) -> dict[str, list[float]]:
     """Pictures a second of each kind, round by round, in turn."""
     load_all()
     entry = MODELS.get(work.model)
@@ -130,9 +132,9 @@ def measure(work: Work, rounds: int) -> dict[str, list[float]]:
         kinds = {OURS: partial(ours, entry, dataset, work)}
         kinds |= {name: partial(theirs, entry, dataset, work, readers) for name, readers in THEIRS.items()}
         rates: dict[str, list[float]] = {name: [] for name in kinds}
-        for _ in range(rounds):
-            for name, run in kinds.items():
-                rates[name].append(run())
+        for i, (name, run) in enumerate([*kinds.items()] * rounds):
+            progress(f"round {i // len(kinds) + 1}, {name}", i, rounds * len(kinds))
+            rates[name].append(run())
     return rates
 
 
@@ -146,7 +148,8 @@ def main(
 ) -> None:
     """Train in turn with ours and with `paddle.Model.fit`; exit code 3 where ours takes in less than the better one."""
     work = Work(model, batch, steps, side)
-    rates = measure(work, rounds)
+    with bench_progress() as progress:
+        rates = measure(work, rounds, progress)
     medians = {name: statistics.median(found) for name, found in rates.items()}
     rival = max(THEIRS, key=lambda name: medians[name])
     ratios = [own / other for own, other in zip(rates[OURS], rates[rival], strict=True)]
