@@ -25,6 +25,10 @@ def train(
         bool,
         typer.Option(help="Start from random weights and run the long schedule: how packaged weights are made."),
     ] = False,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="File of weights to train on from, or `pretrained`; on the mini set, by the long schedule."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also copy the weights to this .safetensors file.")] = None,
     half: Annotated[bool, typer.Option(help="Store the copy in half precision, as packaged weights are.")] = False,
     devices: Annotated[
@@ -65,6 +69,7 @@ def train(
         model,
         data,
         from_scratch,
+        weights,
         max_bad,
         epochs,
         batch,

@@ -60,6 +60,7 @@ def test_a_preview_is_told_with_its_score_and_can_be_taken_as_weights(together: 
         (("--devices", "cpu:5"), "a batch of 32 does not divide into 5 pieces"),
         (("--preview", "-1"), "--preview takes a number of steps"),
         (("--amp",), "--amp needs a GPU"),
+        (("--weights", "pretrained", "--from-scratch"), "--weights from given ones; leave one out"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(options: tuple[str, ...], message: str, session_cli: Cli) -> None:
