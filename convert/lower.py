@@ -10,11 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convert.graph import Graph, label
 from convert.observe import Observer, observe_means, observe_ranges
 from convert.parity import measure_parity
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.canonical import CANONICAL
+from convert.passes.fours import read_pixels_in_fours
 from convert.passes.gates import GATES, gate_from_hard_swish, hard_swish_stems, sum_from_hard_sigmoid
 from convert.passes.keep_float import choose_float_nodes, keep_drowned_sums_float, keep_islands_float
 from convert.passes.lift import lift_quantization
@@ -269,6 +272,12 @@ def _read_stored_pixels(job: Lowering) -> int:
     return read_stored_pixels(job.graph, job.pixels) if job.pixels else 0
 
 
+def _read_pixels_in_fours(job: Lowering) -> int:
+    """Only ONNX Runtime is known to be faster by it."""
+    apt = job.target.engine == DEFAULT_ENGINE and job.target.unsigned_activations and not job.target.saturating_pairs
+    return read_pixels_in_fours(job.graph, job.pixels) if job.pixels and apt else 0
+
+
 BEFORE_PLACING: tuple[Pass, ...] = (
     Pass(lift_quantization, _lift),
     *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
@@ -308,6 +317,7 @@ CAMERA_PASSES: tuple[Pass, ...] = (
     *PASSES[_AT:],
     Pass(settle_constant_channel, _settle_constant_channel),
     Pass(read_stored_pixels, _read_stored_pixels),
+    Pass(read_pixels_in_fours, _read_pixels_in_fours),
 )
 """The same for a graph that is to take pixels: folded before weights are rounded, with the range that pixels have."""
 
@@ -318,13 +328,15 @@ def _placement(graph: Graph, kept: Collection[str]) -> tuple[dict[str, int], dic
     rounded = {node.input[0] for node in graph.nodes if node.op_type == "QuantizeLinear"}
     quantized: Counter[str] = Counter()
     left: Counter[str] = Counter()
-    integers = graph.integer_inputs()
+    integers = graph.integer_inputs() | {name for name, one in graph.constants.items() if one.dtype == np.uint8}
     for node in graph.nodes:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
         if node.input[0] in integers:  # it moves pixels, or computes shapes from theirs
             integers.update(node.output)
             continue
+        if node.input[0] in stored and node.op_type in SAME_GRID:
+            stored.update(node.output)
         read = node.input[:2] if node.op_type in (*WEIGHTED, *GATES, "Add") else node.input[:1]
         read = node.input if node.op_type == "Concat" else read
         placed = node.op_type in QUANTIZABLE and label(node) not in kept and dequantized.issuperset(read)

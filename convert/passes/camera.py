@@ -34,6 +34,7 @@ class Pixels:
         weight: Of that convolution, in float, (O, 4, kh, kw).
         centre: The pixel that is zero to the convolution, 0..255.
         step: What the fourth channel holds, from `centre` on.
+        mean: Of B, G and R, in 0..255: what is zero to the network, and what it is padded with.
     """
 
     image: str
@@ -41,6 +42,7 @@ class Pixels:
     weight: Array
     centre: int
     step: int
+    mean: Array
 
     @property
     def span(self) -> Range:
@@ -71,7 +73,7 @@ def take_pixels(graph: Graph, image: TensorSpec, preprocess: NormalisedPreproces
         step, fourth = 0, np.zeros_like(rest)
         bias = bias + rest.sum(axis=(1, 2, 3))
     whole = np.concatenate([weight, fourth], axis=1).astype(np.float32)
-    pixels = Pixels(image.name, f"{image.name}.centred", whole, centre, step)
+    pixels = Pixels(image.name, f"{image.name}.centred", whole, centre, step, mean)
     _read_pixels(graph, image, pixels)
     _set_weight(graph, conv, pixels, bias)
     return pixels
