@@ -1,9 +1,9 @@
-"""Reads rows of pixels four bytes at a time, as integer kernels take their channels.
+"""Reads rows of pixels four pixels at a time, as one place of twelve channels.
 
-A row is 3 W bytes, B G R B G R. Its fours of bytes are taken for pixels of four channels: no byte is copied, where a
-constant channel beside B, G and R costs a copy of each pixel. Two steps of a convolution's window, each of two pixels,
-are three fours, so one position computes two columns of the output, side by side as channels; laid out channels last,
-they lie where columns lie, and putting them there is a change of shape alone.
+Integer kernels take channels in fours, and go from place to place by a pointer each. Three channels suit them badly,
+and a fourth beside B, G and R costs a copy of every pixel. A row of pixels is B G R B G R already: four of them are
+twelve channels, and no byte is copied. A convolution of stride 2 computes two columns of its output there, side by side
+as channels; laid out channels last, they lie where columns lie, and putting them there is a change of shape alone.
 
 A border of its own replaces the padding: the mean of each channel, to the nearest whole pixel value, which is what any
 value is rounded to there. Inside the border nothing changes, to the last bit.
@@ -11,7 +11,6 @@ value is rounded to there. Inside the border nothing changes, to the last bit.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,29 +22,29 @@ from convert.graph import Array, Graph, attribute
 from convert.passes.camera import TOP, Pixels
 
 COLOURS, FOUR = 3, 4
-MOST_COLUMNS = 2  # that a position may compute: more would spend most products on weights of 0
+STRIDES = (2, 4)  # with 1 there were four columns to a place, and most products with weights of 0
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Where a convolution's window lies on a row of bytes.
+    """How a convolution's window lies on rows of fours of pixels.
 
     Attributes:
-        kernel: Rows and pixels.
-        stride: Likewise, from one output to the next.
-        columns: Of the output that a position computes.
+        rows: Under it.
+        down: From one row of the output to the next.
+        across: Pixels from one column of the output to the next.
         lead: Fours of border before a row.
         trail: Fours of border behind it.
         top: Rows of border above.
         bottom: Rows of border below.
-        skip: Bytes of the first four that belong to no pixel of the window.
-        width: Fours under all windows of a position.
+        skip: Pixels of the first four that lie before the first column's window.
+        width: Fours under the windows of all columns of a place.
         output: Columns of the output.
     """
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    columns: int
+    rows: int
+    down: int
+    across: int
     lead: int
     trail: int
     top: int
@@ -55,26 +54,25 @@ class Window:
     output: int
 
     @property
-    def step(self) -> int:
-        """Fours from one position to the next."""
-        return COLOURS * self.stride[1] * self.columns // FOUR
+    def columns(self) -> int:
+        """Of the output that are computed at one place."""
+        return FOUR // self.across
 
     def weights(self, stored: Array) -> Array:
-        """(O, 4, kh, kw) of colours and the constant -> (columns O, 4, kh, width) of bytes."""
-        outputs, _, rows, across = stored.shape
-        of_bytes = stored[:, :COLOURS].transpose(0, 2, 3, 1).reshape(outputs, rows, COLOURS * across)
-        wide = np.zeros((self.columns, outputs, rows, FOUR * self.width), stored.dtype)
+        """(O, 4, kh, kw) of colours and the constant -> (columns O, 12, kh, width)."""
+        outputs, _, rows, wide = stored.shape
+        spread = np.zeros((self.columns, outputs, rows, FOUR * self.width, COLOURS), stored.dtype)
         for column in range(self.columns):
-            start = self.skip + COLOURS * self.stride[1] * column
-            wide[column, ..., start : start + of_bytes.shape[-1]] = of_bytes
-        return wide.reshape(-1, rows, self.width, FOUR).transpose(0, 3, 1, 2)
+            start = self.skip + self.across * column
+            spread[column, :, :, start : start + wide] = stored[:, :COLOURS].transpose(0, 2, 3, 1)
+        return spread.reshape(-1, rows, self.width, FOUR * COLOURS).transpose(0, 3, 1, 2)
 
 
 def read_pixels_in_fours(graph: Graph, pixels: Pixels) -> int:
-    """Read rows of pixels as fours of bytes, with a border of their own, instead of beside a constant channel.
+    """Read rows of pixels four at a time, with a border of their own, instead of beside a constant channel.
 
     For a graph that reads pixels as they are stored, and kernels whose sums of two products cannot saturate: which
-    bytes are neighbours changes.
+    weights are neighbours changes.
     """
     reader = graph.only_reader(f"{pixels.image}.planes")
     conv = graph.only_reader(reader.output[0]) if reader is not None and reader.op_type == "DequantizeLinear" else None
@@ -95,42 +93,33 @@ def read_pixels_in_fours(graph: Graph, pixels: Pixels) -> int:
 
 
 def _window(conv: NodeProto, height: int, width: int, rows: int, columns: int) -> Window | None:
-    """None where fours of bytes and windows do not meet.
+    """None where fours of pixels and windows do not meet.
 
     Args:
         height: Of the picture; likewise `width`; 0 where it may vary.
         rows: Of the output; likewise `columns`.
     """
     (down, across), (tall, wide) = attribute(conv, "strides", [1, 1]), attribute(conv, "kernel_shape")
-    at_once = FOUR // math.gcd(FOUR, across)
     plain = attribute(conv, "auto_pad", b"NOTSET") == b"NOTSET" and set(attribute(conv, "dilations", [1])) == {1}
-    if not plain or not (height and width) or at_once > MOST_COLUMNS or columns % at_once or width % FOUR:
+    if not plain or across not in STRIDES or not height or not width or width % FOUR or columns * across % FOUR:
         return None
     top, left, _, _ = attribute(conv, "pads", [0, 0, 0, 0])
-    lead = -(-COLOURS * left // FOUR)
-    skip = FOUR * lead - COLOURS * left
-    fours = -(-(skip + COLOURS * (wide + across * (at_once - 1))) // FOUR)
-    reached = (columns // at_once - 1) * COLOURS * across * at_once // FOUR + fours
-    return Window(
-        (tall, wide),
-        (down, across),
-        at_once,
-        lead,
-        max(0, reached - lead - COLOURS * width // FOUR),
-        top,
-        max(0, (rows - 1) * down + tall - top - height),
-        skip,
-        fours,
-        columns,
-    )
+    lead = -(-left // FOUR)
+    skip = FOUR * lead - left
+    under = -(-(skip + wide + FOUR - across) // FOUR)
+    reached = columns * across // FOUR - 1 + under
+    trail = max(0, reached - lead - width // FOUR)
+    bottom = max(0, (rows - 1) * down + tall - top - height)
+    return Window(tall, down, across, lead, trail, top, bottom, skip, under, columns)
 
 
 def _frame(graph: Graph, pixels: Pixels, window: Window, height: int, width: int) -> None:
-    """The border around the pixels, then fours of bytes for channels."""
+    """The border around the pixels, then four pixels for a place."""
     name, constants = pixels.image, graph.constants
     colours = np.clip(np.rint(pixels.mean), 0, TOP).astype(np.uint8)
-    line = np.tile(colours, max(width, FOUR * window.lead, FOUR * window.trail))
+    above, below = (np.tile(colours, (1, count, width, 1)) for count in (window.top, window.bottom))
     tall = height + window.top + window.bottom
+    left, right = (np.tile(colours, (1, tall, count, FOUR)) for count in (window.lead, window.trail))
     nodes: list[NodeProto] = []
 
     def add(kind: str, given: Sequence[str], made: str, **how: Any) -> str:
@@ -146,13 +135,10 @@ def _frame(graph: Graph, pixels: Pixels, window: Window, height: int, width: int
         return add("Concat", [*sides[0], middle, *sides[1]], made, axis=axis) if any(sides) else middle
 
     constants[f"{name}.one"] = np.array([np.iinfo(np.int64).max, 1, 1, 1])
-    constants[f"{name}.in_fours"] = np.array([0, 0, -1, FOUR])
+    constants[f"{name}.in_fours"] = np.array([0, 0, -1, FOUR * COLOURS])
     add("Min", [add("Shape", [name], "shape"), f"{name}.one"], "batch")  # (N, 1, 1, 1)
-    across = line[: COLOURS * width].reshape(1, 1, width, COLOURS)
-    rows = bordered(name, 1, "rows", above=across.repeat(window.top, 1), below=across.repeat(window.bottom, 1))
+    rows = bordered(name, 1, "rows", above=above, below=below)
     fours = add("Reshape", [rows, f"{name}.in_fours"], "fours")
-    before, behind = (line[len(line) - FOUR * window.lead :], line[: FOUR * window.trail])
-    left, right = (strip.reshape(1, 1, -1, FOUR).repeat(tall, 1) for strip in (before, behind))
     framed = bordered(fours, 2, "framed", left=left, right=right)
     planes = graph.producer(f"{name}.planes")
     assert planes is not None  # `take_pixels` made it
@@ -176,15 +162,12 @@ def _set_weights(graph: Graph, conv: NodeProto, pixels: Pixels, window: Window) 
             constants[f"{name}.in_fours"] = fresh[name]
             node.input[i] = f"{name}.in_fours"
     del conv.attribute[:]
-    for key, value in (
-        ("kernel_shape", [window.kernel[0], window.width]),
-        ("strides", [window.stride[0], window.step]),
-    ):
+    for key, value in (("kernel_shape", [window.rows, window.width]), ("strides", [window.down, 1])):
         conv.attribute.append(helper.make_attribute(key, value))
 
 
 def _columns_side_by_side(graph: Graph, conv: NodeProto, quantizer: NodeProto, window: Window) -> None:
-    """From (N, columns O, h, positions) to (N, O, h, positions columns), in integers, channels last on the way."""
+    """From (N, columns O, h, places) to (N, O, h, places columns), in integers, channels last on the way."""
     name, stored = conv.output[0], quantizer.output[0]
     conv.output[0] = quantizer.input[0] = f"{name}.columns"
     quantizer.output[0] = f"{stored}.columns"

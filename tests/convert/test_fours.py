@@ -1,4 +1,4 @@
-"""Rows of pixels read as fours of bytes: the same inside the border to the last bit, and as exact on it."""
+"""Rows of pixels read four at a time: the same inside the border to the last bit, and as exact on it."""
 
 from pathlib import Path
 
