@@ -11,6 +11,7 @@ from convert.graph import Array
 from convert.quantization import STEPS, Range
 
 BINS = 2048
+PART = 1 << 15  # values counted at once
 CANDIDATES = 128  # limits that a search tries
 
 
@@ -34,13 +35,18 @@ class Magnitudes:
         return max(self.span.high, -self.span.low)
 
     def add(self, values: Array) -> None:
-        """Count one batch."""
-        sizes = np.abs(values.astype(np.float64)).ravel()
-        sizes = sizes[sizes > 0]
-        self.zeros += values.size - sizes.size
-        if sizes.size:
-            places = np.minimum(sizes * (BINS / self.top), BINS - 1).astype(np.intp)
-            self.counts += np.bincount(places, minlength=BINS)
+        """Count one batch, in parts that fit a cache."""
+        flat = values.ravel()
+        if not self.top:
+            self.zeros += flat.size
+            return
+        for at in range(0, flat.size, PART):
+            part = flat[at : at + PART]
+            zeros = part.size - np.count_nonzero(part)
+            places = (np.abs(part) / self.top * BINS).astype(np.uint16)
+            self.counts += np.bincount(np.minimum(places, BINS - 1), minlength=BINS)
+            self.counts[0] -= zeros
+            self.zeros += zeros
 
     def cut(self, limit: float) -> Range:
         """The range of the values whose magnitude is at most `limit`."""

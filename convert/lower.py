@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from convert.graph import Graph, label
-from convert.observe import Observer, observe_means, observe_ranges
+from convert.observe import Observer, observe
 from convert.parity import measure_parity
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.canonical import CANONICAL
@@ -200,33 +200,27 @@ def _lift(job: Lowering) -> int:
     return len(job.known.ranges) + len(job.known.weight_scales)
 
 
-def complete_ranges(
+def observe_activations(
     graph: Graph, known: Quantization, batches: Sequence[Tensors], observer: Observer | None = None
 ) -> int:
-    """Give every activation a range: what PaddleSlim chose where it chose, else what was seen.
+    """Give every activation a range, what PaddleSlim chose or what was seen, and find the means of what weights read.
 
     PaddleSlim's ranges are symmetric; what was seen tells where one side is never used. The side that reaches
     furthest is as chosen: training may have learnt to clip there. A grid over no range would have steps of 0, so
     an activation that never leaves 0 gets none.
+
+    Rounding a weight must not shift the sum on the mean: placing the quantizers lets the bias take up that shift
+    (arXiv:1906.04721, section 4.2); borders are not looked at.
     """
-    seen = observe_ranges(graph, batches, observer)
-    for name, span in seen.items():
+    seen = observe(graph, batches, observer, {node.input[0] for node in graph.nodes if node.op_type in WEIGHTED})
+    known.means = seen.means
+    for name, span in seen.ranges.items():
         chosen = known.ranges.get(name)
         known.ranges[name] = span if chosen is None else chosen.where_used(span)
         if span.low == span.high:
             known.silent.append(name)
             del known.ranges[name]
-    return len(seen)
-
-
-def observe_inputs_of_weights(graph: Graph, known: Quantization, batches: Sequence[Tensors]) -> int:
-    """Find the mean of what every weight is multiplied with: rounding the weight must not shift the sum.
-
-    Placing the quantizers lets the bias take up that shift (arXiv:1906.04721, section 4.2); borders are not looked at.
-    """
-    read = {node.input[0] for node in graph.nodes if node.op_type in WEIGHTED}
-    known.means = observe_means(graph, batches, read)
-    return len(known.means)
+    return len(seen.ranges)
 
 
 def _choose_float_nodes(job: Lowering) -> int:
@@ -284,8 +278,7 @@ BEFORE_PLACING: tuple[Pass, ...] = (
     Pass(convolve_transposed, _convolve_transposed, keeps_answers=True),
     Pass(gate_from_hard_swish, _gate_from_hard_swish, keeps_answers=True),
     Pass(choose_float_nodes, _choose_float_nodes),
-    Pass(complete_ranges, lambda job: complete_ranges(job.graph, job.known, job.batches, job.observer)),
-    Pass(observe_inputs_of_weights, lambda job: observe_inputs_of_weights(job.graph, job.known, job.batches)),
+    Pass(observe_activations, lambda job: observe_activations(job.graph, job.known, job.batches, job.observer)),
 )
 """The passes that find out what is to be known of a float graph."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from convert.clipping import SEARCHES, Magnitudes
 from convert.graph import Array, Graph
@@ -44,11 +46,27 @@ class Observer:
             raise UsageError(f"the share of values to keep must be above 0 and at most 1, got {self.share!r}")
 
 
-def observe_ranges(graph: Graph, batches: Sequence[Tensors], observer: Observer | None = None) -> dict[str, Range]:
-    """The range of each float activation over all batches, graph inputs included.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What activations were on the calibration data, by name.
+
+    Attributes:
+        ranges: Of each float activation, graph inputs included.
+        means: Of those that were asked for, in every channel, (C,) float64; channels are axis 1.
+    """
+
+    ranges: dict[str, Range]
+    means: dict[str, Array]
+
+
+def observe(
+    graph: Graph, batches: Sequence[Tensors], observer: Observer | None = None, means_of: Collection[str] = ()
+) -> Seen:
+    """Run a float graph over all batches.
 
     Args:
-        observer: The smallest range that holds all values where None.
+        observer: How ranges follow; the smallest that hold all values where None.
+        means_of: Float activations whose means are wanted, too.
 
     Raises:
         BadData: No batch, or an activation that is not finite.
@@ -56,63 +74,85 @@ def observe_ranges(graph: Graph, batches: Sequence[Tensors], observer: Observer 
     observer = observer or Observer()
     lows: dict[str, Array] = {}  # one of each batch
     highs: dict[str, Array] = {}
-    for i, name, value in _activations(graph, batches):
-        if not np.isfinite(value).all():
-            raise BadData(f"activation {name!r} is not finite on the calibration data; look at the weights")
-        low, high = (ends.setdefault(name, np.zeros(len(batches))) for ends in (lows, highs))
-        low[i], high[i] = min(float(value.min()), low[i]), max(float(value.max()), high[i])
-    if not lows:
-        raise BadData("no calibration data: give at least one sample")
-    if observer.algorithm == "avg":
-        return {name: Range(float(lows[name].mean()), float(highs[name].mean())) for name in lows}
-    spans = {name: Range(float(lows[name].min()), float(highs[name].max())) for name in lows}
-    return spans if observer.algorithm == "abs_max" else _cut(graph, batches, observer, spans)
-
-
-def observe_means(graph: Graph, batches: Sequence[Tensors], names: Collection[str]) -> dict[str, Array]:
-    """The mean of each named float activation in every channel, (C,) float64, over all batches; channels are axis 1."""
     sums: dict[str, Array] = {}
     rows: Counter[str] = Counter()  # a sample may have several: the frames of a clip, the words of a sentence
-    for _, name, value in _activations(graph, batches, names):
-        others = tuple(axis for axis in range(value.ndim) if axis not in (0, 1))
-        sums[name] = sums.get(name, 0) + value.mean(axis=others, dtype=np.float64).sum(0)
-        rows[name] += len(value)
-    return {name: total / rows[name] for name, total in sums.items()}
+    for i, name, (low, high, mean) in _reduced(graph, batches, means_of):
+        if not (np.isfinite(low) and np.isfinite(high) and np.isfinite(mean).all()):
+            raise BadData(f"activation {name!r} is not finite on the calibration data; look at the weights")
+        first, last = (ends.setdefault(name, np.zeros(len(batches))) for ends in (lows, highs))
+        first[i], last[i] = min(float(low), first[i]), max(float(high), last[i])
+        if name in means_of:
+            sums[name] = sums.get(name, 0) + mean.sum(axis=(0, *range(2, mean.ndim)), dtype=np.float64)
+            rows[name] += len(mean)
+    if not lows:
+        raise BadData("no calibration data: give at least one sample")
+    means = {name: total / rows[name] for name, total in sums.items()}
+    if observer.algorithm == "avg":
+        return Seen({name: Range(float(lows[name].mean()), float(highs[name].mean())) for name in lows}, means)
+    spans = {name: Range(float(lows[name].min()), float(highs[name].max())) for name in lows}
+    return Seen(spans if observer.algorithm == "abs_max" else _cut(graph, batches, observer, spans), means)
 
 
 def _cut(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: dict[str, Range]) -> dict[str, Range]:
     """Run once more, now that the histograms' ends are known."""
     seen = {name: Magnitudes(span) for name, span in spans.items()}
-    for _, name, value in _activations(graph, batches):
+    for name, value in _activations(graph, batches):
         seen[name].add(value)
     search = SEARCHES[observer.algorithm]
     return {name: one.cut(search(one, observer.share)) if one.top else spans[name] for name, one in seen.items()}
 
 
-def _activations(
-    graph: Graph, batches: Sequence[Tensors], names: Collection[str] | None = None
-) -> Iterator[tuple[int, str, Array]]:
-    """Every float tensor of the graph in order, or those of `names`, batch by batch: its number, the name, the values.
+def _reduced(
+    graph: Graph, batches: Sequence[Tensors], means_of: Collection[str]
+) -> Iterator[tuple[int, str, list[Array]]]:
+    """The batch's number, the name of a float tensor, its ends and its mean: over all, or (rows, C, ...) of `means_of`.
+
+    All are taken within the graph: to hand out the tensors themselves takes as long as to compute them. The ends do
+    not tell of a NaN, means do.
+    """
+    observed, shapes = graph.copy(), graph.shapes()
+    made = {}
+    for name in (*_float_inputs(graph), *graph.float_tensors()):
+        mean = "ReduceMean"
+        if name in means_of:
+            mean = "GlobalAveragePool" if len(shapes.get(name, ())) > 2 else "Identity"
+        kinds = ("ReduceMin", "ReduceMax", mean)
+        made[name] = [f"{name}/{kind}" for kind in kinds]
+        for kind, result in zip(kinds, made[name], strict=True):
+            how = {"keepdims": 0} if kind.startswith("Reduce") else {}
+            observed.nodes.append(helper.make_node(kind, [name], [result], **how))
+    for i, values in _runs(observed, batches, [result for results in made.values() for result in results]):
+        for name, results in made.items():
+            yield i, name, [values[result] for result in results]
+
+
+def _activations(graph: Graph, batches: Sequence[Tensors]) -> Iterator[tuple[str, Array]]:
+    """Every float tensor of the graph in order, batch by batch: the name, the values."""
+    names = [*_float_inputs(graph), *graph.float_tensors()]
+    for _, values in _runs(graph, batches, names[len(_float_inputs(graph)) :]):
+        yield from ((name, values[name]) for name in names if values[name].size)
+
+
+def _float_inputs(graph: Graph) -> list[str]:
+    integers = graph.integer_inputs()
+    return [name for name in graph.inputs if name not in integers]
+
+
+def _runs(graph: Graph, batches: Sequence[Tensors], names: Sequence[str]) -> Iterator[tuple[int, Tensors]]:
+    """The number of a batch, what was fed, and the tensors of those names.
 
     A batch may come in pieces: all activations of a large one would not fit into memory.
     """
-    computed = [name for name in graph.float_tensors() if names is None or name in names]
-    inner = [name for name in computed if name not in graph.outputs]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "observed.onnx"
-        onnx.save(graph.to_model(extra_outputs=inner), str(path))
-        session = get_runtime("onnx").load(path)
+        onnx.save(graph.to_model(extra_outputs=[name for name in names if name not in graph.outputs]), str(path))
+        session = get_runtime("onnx").load(path, threads=os.cpu_count() or 1)
         axes = {spec.shape[0] if spec.shape else 1 for spec in session.inputs}
         together = len(axes) == 1 and isinstance(next(iter(axes)), str)  # the first axis of all is the batch
         for i, batch in enumerate(batches):
             fed = {name: batch[name] for name in graph.inputs}
             for inputs in _pieces(fed) if together else [fed]:
-                values = {**inputs, **session.run(inputs)}
-                for name in (*inputs, *computed):
-                    if names is not None and name not in names:
-                        continue
-                    if values[name].dtype.kind == "f" and values[name].size:
-                        yield i, name, values[name]
+                yield i, {**inputs, **session.run(inputs)}
 
 
 def _pieces(batch: Tensors) -> Iterator[Tensors]:

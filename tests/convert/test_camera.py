@@ -10,7 +10,7 @@ from onnx import helper
 
 from convert.graph import Graph
 from convert.lower import CAMERA_PASSES, PASSES, Camera, lower
-from convert.observe import observe_ranges
+from convert.observe import observe
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.place import place_quantizers
 from convert.quantization import Quantization
@@ -148,7 +148,7 @@ def quantized(target: str) -> tuple[Graph, Pixels]:
         helper.make_node("Conv", ["c", "u"], ["y"]),
     ]
     graph = build(nodes, constants, {"image": ["N", 3, SIDE, SIDE]}, {"y": ["N", 4, SIDE, SIDE]})
-    known = Quantization(observe_ranges(graph, [{"image": normalised(CROPS)}]))
+    known = Quantization(observe(graph, [{"image": normalised(CROPS)}]).ranges)
     pixels = take_pixels(graph, IMAGE, PREPROCESS)
     known.ranges[pixels.tensor] = pixels.span
     place_quantizers(graph, known, TARGETS[target])

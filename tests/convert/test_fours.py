@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from convert.graph import Graph
-from convert.observe import observe_ranges
+from convert.observe import observe
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.fours import read_pixels_in_fours
 from convert.passes.place import place_quantizers
@@ -47,7 +47,7 @@ def placed(kernel: int, height: int | str, side: int | str, how: dict[str, objec
     nodes = [first, helper.make_node("Conv", ["c", "u"], ["y"])]
     graph = build(nodes, constants, {"image": ["N", 3, height, side]}, {"y": ["N", 4, "h", "w"]})
     crops = np.stack([PREPROCESS.normalise(crop) for crop in CROPS])
-    known = Quantization(observe_ranges(graph, [{"image": crops}]))
+    known = Quantization(observe(graph, [{"image": crops}]).ranges)
     pixels = take_pixels(graph, TensorSpec("image", ("N", 3, height, side), layout="NCHW"), PREPROCESS)
     known.ranges[pixels.tensor] = pixels.span
     place_quantizers(graph, known, TARGETS["x86-vnni"])

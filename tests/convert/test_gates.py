@@ -8,7 +8,7 @@ from onnx import helper
 
 from convert.graph import Graph
 from convert.lower import lower
-from convert.observe import observe_ranges
+from convert.observe import observe
 from convert.passes.canonical import drop_factor_of_one, slice_from_split
 from convert.passes.gates import gate_from_hard_swish, sum_from_hard_sigmoid
 from convert.passes.keep_float import keep_islands_float
@@ -209,7 +209,7 @@ def test_gates_of_a_recurrent_cell_stay_float() -> None:
     inputs: dict[str, list[int | str]] = {"seen": ["N", 5], "state": ["N", 4]}
     graph = build(nodes, constants, inputs, {"y": ["N", 3]})
     sample = {"seen": floats(8, 5), "state": floats(8, 4)}
-    known = Quantization(observe_ranges(graph, [sample]))
+    known = Quantization(observe(graph, [sample]).ranges)
     keep_islands_float(graph, known)
     place_quantizers(graph, known, TARGETS["x86-vnni"])
     multiply = next(node for node in graph.nodes if node.op_type == "Mul")

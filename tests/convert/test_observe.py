@@ -9,7 +9,7 @@ from onnx import helper
 from convert.clipping import Magnitudes, least_square
 from convert.graph import Graph
 from convert.lower import lower
-from convert.observe import ALGORITHMS, PIECE, Observer, observe_means, observe_ranges
+from convert.observe import ALGORITHMS, PIECE, Observer, observe
 from convert.quantization import Range
 from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.tensors import Tensors
@@ -31,7 +31,7 @@ def doubling() -> Graph:
 
 def observed(algorithm: str, *batches: np.ndarray, share: float = 0.99999) -> Range:
     """The range of twice the batches, halved."""
-    span = observe_ranges(doubling(), [{"x": one} for one in batches], Observer(algorithm, share))["d"]
+    span = observe(doubling(), [{"x": one} for one in batches], Observer(algorithm, share)).ranges["d"]
     return Range(span.low / 2, span.high / 2)
 
 
@@ -108,9 +108,9 @@ def test_no_more_samples_run_at_once_than_a_piece_where_the_graph_takes_fewer(
     graph = build([helper.make_node("Neg", ["x"], ["y"])], {}, {"x": [batch, 3, 5]}, {"y": [batch, 3, 5]})
     batches = [{"x": x}, {"x": x / 2}]
     for algorithm, share in (("abs_max", 1.0), ("avg", 0.75)):
-        span = observe_ranges(graph, batches, Observer(algorithm))["x"]
+        span = observe(graph, batches, Observer(algorithm)).ranges["x"]
         assert (span.low, span.high) == pytest.approx((share * x.min(), share * x.max()))
-    means = observe_means(graph, batches, ["x"])["x"]
+    means = observe(graph, batches, means_of=["x"]).means["x"]
     np.testing.assert_allclose(means, 0.75 * x.mean(axis=(0, 2)), rtol=1e-5)
     assert max(ran) == most
 
@@ -127,7 +127,7 @@ def test_a_tensor_of_integers_inside_is_no_hindrance() -> None:
         helper.make_node("Reshape", ["d", "s"], ["y"]),
     ]
     graph = build(nodes, {}, {"x": ["N", 4]}, {"y": ["N", 4]})
-    ranges = observe_ranges(graph, [{"x": np.array([[-1, 2, 0, 1]], np.float32)}])
+    ranges = observe(graph, [{"x": np.array([[-1, 2, 0, 1]], np.float32)}]).ranges
     assert ranges == {"x": Range(-1, 2), "d": Range(-2, 4), "y": Range(-2, 4)}
 
 
@@ -135,7 +135,7 @@ def test_an_activation_that_is_not_finite_is_named() -> None:
     nodes = [helper.make_node("Log", ["x"], ["l"]), helper.make_node("Neg", ["l"], ["y"])]
     graph = build(nodes, {}, {"x": ["N", 2]}, {"y": ["N", 2]})
     with pytest.raises(BadData, match="activation 'l' is not finite"):
-        observe_ranges(graph, [{"x": np.array([[1, -1]], np.float32)}])
+        observe(graph, [{"x": np.array([[1, -1]], np.float32)}])
 
 
 def odd_net() -> Graph:
@@ -181,5 +181,5 @@ def test_a_mean_is_of_the_rows_that_there_are_and_not_of_the_samples_they_come_f
     nodes = [helper.make_node("Reshape", ["x", "rows"], ["flat"]), helper.make_node("Relu", ["flat"], ["y"])]
     graph = build(nodes, {"rows": np.array([-1, 3])}, {"x": ["N", 8, 3]}, {"y": ["M", 3]})
     clips = RNG.normal(1, 1, (7, 8, 3)).astype(np.float32)
-    means = observe_means(graph, [{"x": clips[:5]}, {"x": clips[5:]}], ["flat"])["flat"]
+    means = observe(graph, [{"x": clips[:5]}, {"x": clips[5:]}], means_of=["flat"]).means["flat"]
     np.testing.assert_allclose(means, clips.mean(axis=(0, 1)), rtol=1e-5)

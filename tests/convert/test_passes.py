@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from convert.graph import Graph
-from convert.observe import observe_ranges
+from convert.observe import observe
 from convert.pairs import in_kernel_order, pair_load
 from convert.passes.canonical import (
     flatten_from_shape_arithmetic,
@@ -60,7 +60,7 @@ def residual_net() -> Graph:
 
 
 def lowered(graph: Graph, target: str, images: np.ndarray = IMAGE) -> Graph:
-    known = Quantization(observe_ranges(graph, [{"image": images}]))
+    known = Quantization(observe(graph, [{"image": images}]).ranges)
     absorb_activations(graph, known, TARGETS[target])
     share_grids(graph, known)
     place_quantizers(graph, known, TARGETS[target])
@@ -191,7 +191,7 @@ def test_sums_that_no_convolution_stands_beside_stay_float(target: str, tmp_path
     ]
     graph = build(nodes, {"w0": floats(4, 3, 3, 3)}, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4, 8, 8]})
     before = run(graph, {"image": IMAGE}, tmp_path)["y"]
-    known = Quantization(observe_ranges(graph, [{"image": IMAGE}]))
+    known = Quantization(observe(graph, [{"image": IMAGE}]).ranges)
     assert keep_islands_float(graph, known) == 4
     assert {"image", "c0", "near"} <= set(known.ranges)
     assert not {"gate", "value", "far", "clipped"} & set(known.ranges)
@@ -226,7 +226,7 @@ def test_a_sum_with_a_mask_stays_float_where_its_grid_would_round_the_scores_awa
     )
     given = {"seen": floats(16, 6), "far": (np.arange(5) >= np.arange(16)[:, None] % 4 + 1).astype(np.float32)}
     before = run(graph, given, tmp_path)["y"]
-    known = Quantization(observe_ranges(graph, [given]))
+    known = Quantization(observe(graph, [given]).ranges)
     assert keep_drowned_sums_float(graph, known) == drowned
     place_quantizers(graph, known, TARGETS["x86-vnni"])
     add = next(node for node in graph.nodes if node.op_type == "Add")
@@ -294,7 +294,7 @@ def test_weights_are_placed_on_the_very_grid_that_their_quantizer_had(stored: bo
         del constants["wq"]
     graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"y": ["N", 4, 8, 8]})
     known = lift_quantization(graph)
-    known.ranges |= observe_ranges(graph, [{"image": IMAGE}])
+    known.ranges |= observe(graph, [{"image": IMAGE}]).ranges
     place_quantizers(graph, known, TARGETS["x86-vnni"])
     np.testing.assert_array_equal(graph.constants["y.weight.quantized"], integers)
     np.testing.assert_array_equal(graph.constants["y.weight.scale"], scale)
@@ -302,7 +302,7 @@ def test_weights_are_placed_on_the_very_grid_that_their_quantizer_had(stored: bo
 
 def test_a_clip_is_absorbed_by_the_range_of_its_output() -> None:
     graph = residual_net()
-    known = Quantization(observe_ranges(graph, [{"image": IMAGE * 20}]))
+    known = Quantization(observe(graph, [{"image": IMAGE * 20}]).ranges)
     assert known.ranges["c0"].high > 6
     assert absorb_activations(graph, known, TARGETS["x86-vnni"]) == 2
     assert "Clip" not in operators(graph)
@@ -321,7 +321,7 @@ def test_a_clip_that_does_not_hold_zero_stays() -> None:
         "low": np.array(1, np.float32), "high": np.array(2, np.float32),
     }  # fmt: skip
     graph = build(nodes, constants, {"image": ["N", 3, 8, 8]}, {"z": ["N", 4, 8, 8]})
-    known = Quantization(observe_ranges(graph, [{"image": IMAGE}]))
+    known = Quantization(observe(graph, [{"image": IMAGE}]).ranges)
     assert absorb_activations(graph, known, TARGETS["x86-vnni"]) == 0
 
 
@@ -456,7 +456,7 @@ def test_an_output_that_is_read_on_is_given_in_float(tmp_path: Path) -> None:
 
 def test_a_node_without_a_range_is_left_float_with_its_weights() -> None:
     graph = residual_net()
-    known = Quantization(observe_ranges(graph, [{"image": IMAGE}]))
+    known = Quantization(observe(graph, [{"image": IMAGE}]).ranges)
     del known.ranges["c2"]
     absorb_activations(graph, known, TARGETS["x86-vnni"])
     place_quantizers(graph, known, TARGETS["x86-vnni"])
@@ -479,12 +479,12 @@ def test_calibration_that_is_not_finite_names_the_activation() -> None:
     bad = IMAGE.copy()
     bad[0, 0, 0, 0] = np.inf
     with pytest.raises(BadData, match="activation 'image' is not finite"):
-        observe_ranges(residual_net(), [{"image": bad}])
+        observe(residual_net(), [{"image": bad}])
 
 
 def test_no_calibration_data_is_an_error() -> None:
     with pytest.raises(BadData, match="no calibration data"):
-        observe_ranges(residual_net(), [])
+        observe(residual_net(), [])
 
 
 def test_a_pass_on_a_copy_leaves_the_original_alone() -> None:

@@ -9,7 +9,7 @@ from onnx import helper
 
 from convert.graph import Graph
 from convert.lower import lower
-from convert.observe import observe_ranges
+from convert.observe import observe
 from convert.passes.canonical import fold_batch_norm
 from convert.passes.place import absorb_activations, place_quantizers, share_grids
 from convert.passes.transposed import convolve_transposed
@@ -135,7 +135,7 @@ def test_a_relu_behind_a_pool_is_not_lost_where_the_pool_keeps_the_grid_of_what_
     constants = {"w": floats(4, 3, 1, 1), "b": np.full(4, -0.7, np.float32), "v": floats(4, 4, 1, 1)}
     graph = build(nodes, constants, {"image": ["N", 3, 5, 7]}, {"y": ["N", 4, 4, 6]})
     before = run(graph, IMAGE, tmp_path)["y"]
-    known = Quantization(observe_ranges(graph, [IMAGE]))
+    known = Quantization(observe(graph, [IMAGE]).ranges)
     absorb_activations(graph, known, TARGETS["x86-vnni"])
     share_grids(graph, known)
     place_quantizers(graph, known, TARGETS["x86-vnni"])
