@@ -56,7 +56,7 @@ def calibration() -> list[dict[str, Array]]:
 def make(network: str, target: str, folder: Path) -> None:
     """Write every file of one network."""
     batches = calibration()
-    camera = _export(network, folder / FP32)
+    camera = export(network, folder / FP32)
     (folder / PREPARATION).write_text(json.dumps(camera.preprocess.as_dict()))
     for name, entry in ((OURS, None), (OURS_PIXELS, camera)):
         lower(folder / FP32, folder / name, TARGETS[target], batches, camera=entry)
@@ -64,7 +64,7 @@ def make(network: str, target: str, folder: Path) -> None:
     quantize_with_nncf(folder / FP32, folder, batches)
 
 
-def _export(network: str, out: Path) -> Camera:
+def export(network: str, out: Path) -> Camera:
     """The float graph in canonical form, with weights that keep activations alive: it is about speed.
 
     Returns:
