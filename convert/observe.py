@@ -77,7 +77,7 @@ def observe(
     sums: dict[str, Array] = {}
     rows: Counter[str] = Counter()  # a sample may have several: the frames of a clip, the words of a sentence
     for i, name, (low, high, mean) in _reduced(graph, batches, means_of):
-        if not (np.isfinite(low) and np.isfinite(high) and np.isfinite(mean).all()):
+        if not (np.isfinite(low) and np.isfinite(high)) or np.isnan(mean).any():
             raise BadData(f"activation {name!r} is not finite on the calibration data; look at the weights")
         first, last = (ends.setdefault(name, np.zeros(len(batches))) for ends in (lows, highs))
         first[i], last[i] = min(float(low), first[i]), max(float(high), last[i])
@@ -108,7 +108,7 @@ def _reduced(
     """The batch's number, the name of a float tensor, its ends and its mean: over all, or (rows, C, ...) of `means_of`.
 
     All are taken within the graph: to hand out the tensors themselves takes as long as to compute them. The ends do
-    not tell of a NaN, means do.
+    not tell of a NaN, means do; a mean may overflow where all values are finite.
     """
     observed, shapes = graph.copy(), graph.shapes()
     made = {}

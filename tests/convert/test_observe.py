@@ -138,6 +138,14 @@ def test_an_activation_that_is_not_finite_is_named() -> None:
         observe(graph, [{"x": np.array([[1, -1]], np.float32)}])
 
 
+def test_a_mask_of_the_least_float_is_finite_though_its_sum_is_not() -> None:
+    """As exporters of transformers write one."""
+    least = float(np.finfo(np.float32).min)
+    graph = build([helper.make_node("Neg", ["x"], ["y"])], {}, {"x": ["N", 4]}, {"y": ["N", 4]})
+    ranges = observe(graph, [{"x": np.full((2, 4), least, np.float32)}]).ranges
+    assert ranges["x"] == Range(least, 0)
+
+
 def odd_net() -> Graph:
     """Two channels of the first convolution are dead, one with a bias; an unknown operator; an all-zero branch."""
     rng = np.random.default_rng(2)
