@@ -28,8 +28,8 @@ class Metric:
 
     def lost(self, candidate: Metric) -> float:
         """How much worse a candidate is than this, in `unit`; negative where it is better."""
-        change = candidate.value - self.value
-        return change if self.lower_is_better else -change
+        more, less = (candidate, self) if self.lower_is_better else (self, candidate)
+        return more.value - less.value
 
     @property
     def loss_name(self) -> str:

@@ -18,6 +18,7 @@ ACCURACY = Metric("accuracy", 78.0, "%", "lines test", 200)
 def test_what_is_lost_is_counted_in_the_metrics_own_direction(before: Metric, worse: float) -> None:
     assert before.lost(replace(before, value=worse)) == pytest.approx(2.0)
     assert replace(before, value=worse).lost(before) == pytest.approx(-2.0)
+    assert f"{before.lost(before):g}" == "0", "and not -0"
 
 
 def test_more_errors_fall_short_and_fewer_do_not() -> None:
