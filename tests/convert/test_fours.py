@@ -38,14 +38,19 @@ OTHERS = {
 }
 
 
-def placed(kernel: int, height: int | str, side: int | str, how: dict[str, object]) -> tuple[Graph, Pixels]:
-    """Conv and Conv, quantized, behind pixels as they are stored."""
+def float_net(kernel: int, height: int | str, side: int | str, how: dict[str, object]) -> Graph:
+    """Conv and Conv."""
     rng = np.random.default_rng(kernel)
     shapes = {"w": (8, 3, kernel, kernel), "b": (8,), "u": (4, 8, 1, 1)}
     constants = {name: rng.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
     first = helper.make_node("Conv", ["image", "w", "b"], ["c"], name="first", kernel_shape=[kernel, kernel], **how)
     nodes = [first, helper.make_node("Conv", ["c", "u"], ["y"])]
-    graph = build(nodes, constants, {"image": ["N", 3, height, side]}, {"y": ["N", 4, "h", "w"]})
+    return build(nodes, constants, {"image": ["N", 3, height, side]}, {"y": ["N", 4, "h", "w"]})
+
+
+def placed(kernel: int, height: int | str, side: int | str, how: dict[str, object]) -> tuple[Graph, Pixels]:
+    """The same, quantized, behind pixels as they are stored."""
+    graph = float_net(kernel, height, side, how)
     crops = np.stack([PREPROCESS.normalise(crop) for crop in CROPS])
     known = Quantization(observe(graph, [{"image": crops}]).ranges)
     pixels = take_pixels(graph, TensorSpec("image", ("N", 3, height, side), layout="NCHW"), PREPROCESS)
@@ -56,9 +61,9 @@ def placed(kernel: int, height: int | str, side: int | str, how: dict[str, objec
     return graph, pixels
 
 
-def first_outputs(graph: Graph, folder: Path) -> np.ndarray:
-    onnx.save(graph.to_model(extra_outputs=["c.dequantized"]), str(folder / "exposed.onnx"))
-    return get_runtime("onnx").load(folder / "exposed.onnx").run({"image": CROPS})["c.dequantized"]
+def first_outputs(graph: Graph, folder: Path, name: str = "c.dequantized", crops: np.ndarray = CROPS) -> np.ndarray:
+    onnx.save(graph.to_model(extra_outputs=[name]), str(folder / "exposed.onnx"))
+    return get_runtime("onnx").load(folder / "exposed.onnx").run({"image": crops})[name]
 
 
 def step_of(graph: Graph) -> float:
@@ -88,6 +93,22 @@ def test_nothing_changes_inside_the_border_and_on_it_by_less_than_half_a_pixel_v
     half = 0.5 * np.abs(pixels.weight[:, :3]).sum(axis=(1, 2, 3))  # were every place of the window on the border
     assert (off <= half + step_of(graph)).all()
     assert bool(off.any()) is any((top, left, bottom, right)), "the mean is no whole pixel value"
+
+
+@pytest.mark.parametrize(
+    "name", ["MobileNetV2's: 3 x 3, stride 2, padded by 1", "ResNet's: 7 x 7, stride 2, padded by 3"]
+)
+def test_the_border_is_no_less_exact_than_what_lies_inside(name: str, tmp_path: Path) -> None:
+    kernel, how = CONVOLUTIONS[name]
+    floats = float_net(kernel, SIDE, SIDE, how)
+    wanted = first_outputs(floats, tmp_path, "c", np.stack([PREPROCESS.normalise(crop) for crop in CROPS]))
+    graph, pixels = placed(kernel, SIDE, SIDE, how)
+    read_pixels_in_fours(graph, pixels)
+    off = np.abs(first_outputs(graph, tmp_path) - wanted).mean(axis=(0, 1))
+    border = np.ones(off.shape, bool)
+    edge = kernel // 4
+    border[edge + 1 : -edge or None, edge + 1 : -edge or None] = False
+    assert off[border].mean() < 1.1 * off[~border].mean()
 
 
 @pytest.mark.parametrize(("kernel", "how"), OTHERS.values(), ids=OTHERS)
