@@ -128,9 +128,9 @@ def _reduced(
 
 def _activations(graph: Graph, batches: Sequence[Tensors]) -> Iterator[tuple[str, Array]]:
     """Every float tensor of the graph in order, batch by batch: the name, the values."""
-    names = [*_float_inputs(graph), *graph.float_tensors()]
-    for _, values in _runs(graph, batches, names[len(_float_inputs(graph)) :]):
-        yield from ((name, values[name]) for name in names if values[name].size)
+    fed, computed = _float_inputs(graph), graph.float_tensors()
+    for _, values in _runs(graph, batches, computed):
+        yield from ((name, values[name]) for name in (*fed, *computed) if values[name].size)
 
 
 def _float_inputs(graph: Graph) -> list[str]:

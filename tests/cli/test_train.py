@@ -53,6 +53,24 @@ def test_a_preview_is_told_with_its_score_and_can_be_taken_as_weights(together: 
     assert all(np.array_equal(value, last[name]) for name, value in load_weights(place).items())
 
 
+def losses_of(run: Result) -> list[float]:
+    return json.loads((Path(run.json["weights"]).parent / "losses.json").read_text())
+
+
+def test_training_goes_on_from_given_weights(alone: Result, session_cli: Cli) -> None:
+    done = session_cli(*TRAIN, "--weights", alone.json["weights"], "--epochs", "1")
+    assert done.code == 0, done.err
+    assert done.json["weights"] != alone.json["weights"]
+    before, after = losses_of(alone), losses_of(done)
+    assert np.mean(after[:5]) < np.mean([np.mean(before[:5]), np.mean(before[-5:])]), "where the other ended"
+
+
+def test_weights_that_are_not_there_are_one_line(session_cli: Cli) -> None:
+    done = session_cli(*TRAIN, "--weights", "nowhere.safetensors")
+    assert done.is_one_line()
+    assert "weights file 'nowhere.safetensors' does not exist" in done.err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
