@@ -81,7 +81,7 @@ def read_pixels_in_fours(graph: Graph, pixels: Pixels) -> int:
         return 0
     shapes = graph.shapes()
     height, width, rows, columns = (size or 0 for size in (*shapes[pixels.image][1:3], *shapes[conv.output[0]][2:]))
-    window = _window(conv, height, width, rows, columns)
+    window = _window(conv, pixels.weight.shape[2:], (height, width), (rows, columns))
     if window is None:
         return 0
     _frame(graph, pixels, window, height, width)
@@ -92,14 +92,16 @@ def read_pixels_in_fours(graph: Graph, pixels: Pixels) -> int:
     return 1
 
 
-def _window(conv: NodeProto, height: int, width: int, rows: int, columns: int) -> Window | None:
+def _window(conv: NodeProto, kernel: Sequence[int], picture: tuple[int, int], output: tuple[int, int]) -> Window | None:
     """None where fours of pixels and windows do not meet.
 
     Args:
-        height: Of the picture; likewise `width`; 0 where it may vary.
-        rows: Of the output; likewise `columns`.
+        kernel: Its height and width; a node need not tell them.
+        picture: Likewise; 0 where it may vary.
+        output: Likewise.
     """
-    (down, across), (tall, wide) = attribute(conv, "strides", [1, 1]), attribute(conv, "kernel_shape")
+    (tall, wide), (height, width), (rows, columns) = kernel, picture, output
+    down, across = attribute(conv, "strides", [1, 1])
     plain = attribute(conv, "auto_pad", b"NOTSET") == b"NOTSET" and set(attribute(conv, "dilations", [1])) == {1}
     if not plain or across not in STRIDES or not height or not width or width % FOUR or columns * across % FOUR:
         return None

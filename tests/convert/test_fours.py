@@ -43,7 +43,7 @@ def float_net(kernel: int, height: int | str, side: int | str, how: dict[str, ob
     rng = np.random.default_rng(kernel)
     shapes = {"w": (8, 3, kernel, kernel), "b": (8,), "u": (4, 8, 1, 1)}
     constants = {name: rng.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
-    first = helper.make_node("Conv", ["image", "w", "b"], ["c"], name="first", kernel_shape=[kernel, kernel], **how)
+    first = helper.make_node("Conv", ["image", "w", "b"], ["c"], name="first", **how)
     nodes = [first, helper.make_node("Conv", ["c", "u"], ["y"])]
     return build(nodes, constants, {"image": ["N", 3, height, side]}, {"y": ["N", 4, "h", "w"]})
 
