@@ -23,10 +23,12 @@ from edge_kit.train.compute import CPU, GPU, Compute, Devices
 from edge_kit.train.launch import launch
 from edge_kit.train.peers import ALONE, Peers
 from edge_kit.train.recipe import Recipe
+from edge_kit.train.start import begin
 from edge_kit.train.trainer import fit
 from edge_kit.train.watch import Scalars, Watch
 
 LOSSES = "losses.json"  # of every step
+START_BATCH = 32  # samples that random weights are fitted to
 
 
 def train(context: Context) -> None:
@@ -44,6 +46,8 @@ def train_on(context: Context, peers: Peers) -> None:
     entry, dataset = model_of(context.settings), open_dataset(context)
     recipe, compute = Recipe(**context.settings["recipe"]), Compute(**context.settings.get("compute", {}))
     net = build_network(context, dataset, recipe.seed)
+    if context.inputs.keys().isdisjoint(("weights", "part")):
+        begin(net, recipe, graphs_of(context), dataset.calibration_batches(START_BATCH, START_BATCH))
     watch = _watch(context, net, dataset) if peers.rank == 0 else None
     losses: list[float] = []
     task = TASKS.get(entry.task)

@@ -39,6 +39,9 @@ class Recipe:
         epsilon: Of Adam: added to the root that a step is divided by.
         factors: Of the learning rate from each milestone of `step` on; none for a tenth more at each.
         rates: Patterns of parameters' names, as of files, and what the learning rate of those is multiplied by.
+        starts: Likewise, and the value that all elements of those have in the beginning, where weights are random.
+        settled: Whether random weights are fitted to a batch first, so that every layer with a bias has outputs of mean
+            0 and deviation 1; for networks without batch norm.
     """
 
     epochs: int
@@ -58,6 +61,8 @@ class Recipe:
     epsilon: float = 1e-8
     factors: tuple[float, ...] = ()
     rates: tuple[tuple[str, float], ...] = ()
+    starts: tuple[tuple[str, float], ...] = ()
+    settled: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:

@@ -21,15 +21,16 @@ network is chaotic, and rounding grows from layer to layer until no answer is le
 LEAST = 1e-6  # deviation of a channel that is taken for dead
 
 
-def settle(net: nn.Layer, spec: GraphSpec, batch: Tensors) -> None:
+def settle(net: nn.Layer, spec: GraphSpec, batch: Tensors, shift: float = SHIFT) -> None:
     """Let one pass over a batch set what a layer can know of its inputs; in evaluation mode afterwards.
 
-    Batch norms take the batch's mean and variance, and shift by `SHIFT`. Every convolution and linear layer with a bias
-    is scaled and shifted so that each of its channels has mean `SHIFT` and deviation 1 over the batch; the last one's
+    Batch norms take the batch's mean and variance, and shift by `shift`. Every convolution and linear layer with a bias
+    is scaled and shifted so that each of its channels has mean `shift` and deviation 1 over the batch; the last one's
     are the answers.
 
     Args:
         batch: Inputs of the graph, some dozen samples.
+        shift: Deviations that a channel lies above 0; 0 for weights that are to be trained.
 
     Source: Kraehenbuehl et al. 2016, arXiv:1511.06856, section 3.1 (initialisation within layers).
     """
@@ -41,9 +42,9 @@ def settle(net: nn.Layer, spec: GraphSpec, batch: Tensors) -> None:
         layer.train()
         layer._momentum = 0.0  # of what was before
         if layer.bias is not None:
-            layer.bias.set_value(paddle.full_like(layer.bias, SHIFT))
+            layer.bias.set_value(paddle.full_like(layer.bias, shift))
     hooks = [
-        layer.register_forward_post_hook(_Normalise())
+        layer.register_forward_post_hook(_Normalise(shift))
         for layer in part.sublayers()
         if isinstance(layer, nn.Conv2D | nn.Linear) and layer.bias is not None
     ]
@@ -59,7 +60,8 @@ def settle(net: nn.Layer, spec: GraphSpec, batch: Tensors) -> None:
 class _Normalise:
     """Normalises a layer at its first call, and gives the output that it now has."""
 
-    def __init__(self) -> None:
+    def __init__(self, shift: float) -> None:
+        self._shift = shift
         self._done = False
 
     def __call__(self, layer: Any, inputs: Any, output: Any) -> Any:
@@ -73,6 +75,6 @@ class _Normalise:
         mean, deviation = values.mean(axis=others), values.std(axis=others)
         scale = np.where(deviation > LEAST, 1 / np.maximum(deviation, LEAST), 1.0).astype(np.float32)
         layer.weight.set_value(layer.weight.numpy() * scale.reshape(spread))
-        layer.bias.set_value((layer.bias.numpy() - mean) * scale + SHIFT)
+        layer.bias.set_value((layer.bias.numpy() - mean) * scale + self._shift)
         shape = [1, -1, 1, 1] if out == 1 and values.ndim == 4 else [-1]
-        return paddle.to_tensor((values - mean.reshape(shape)) * scale.reshape(shape) + SHIFT)
+        return paddle.to_tensor((values - mean.reshape(shape)) * scale.reshape(shape) + self._shift)

@@ -1,14 +1,31 @@
 """Every model of the zoo is the published one."""
 
+from fnmatch import fnmatchcase
+
 import paddle
 import pytest
 
 from edge_kit.data import FORMATS
 from edge_kit.tasks import TASKS
+from edge_kit.train.start import begin
 from edge_kit.zoo import MODELS, ZooEntry, load_all
-from tests.zoo.counting import counted
+from tests.zoo.counting import counted, static_program
 
 load_all()
+FIRST_OF_BRANCH = {  # weights of the first convolution of each branch
+    "resnet18": "blocks.*.conv0.conv.weight",
+    "resnet50_vd": "blocks.*.conv0.conv.weight",
+    "senet154_vd": "bb_*.conv0._conv.weight",
+    "resnext50_32x4d": "layer*.conv1.weight",
+}
+
+
+def patterns(entry: ZooEntry) -> list[str]:
+    """Of parameters, in the recipes of a model."""
+    setups = [setup for setup in (entry.published, entry.mini, entry.pretraining) if setup]
+    return sorted({pattern for setup in setups for pattern, _ in (*setup.recipe.rates, *setup.recipe.starts)})
+
+
 EVERY_MODEL = pytest.mark.parametrize("entry", list(MODELS), ids=lambda entry: entry.id)
 
 
@@ -24,6 +41,29 @@ def test_multiply_accumulates_equal_the_recorded_count(entry: ZooEntry) -> None:
 
 def test_counting_by_shapes_equals_counting_while_computing() -> None:
     assert counted("mobilenetv2_x0_25", only_shapes=True) == counted("mobilenetv2_x0_25", only_shapes=False)
+
+
+@pytest.mark.parametrize("entry", [e for e in MODELS if patterns(e)], ids=lambda entry: entry.id)
+def test_what_a_recipe_says_of_parameters_is_of_some_that_the_network_has(entry: ZooEntry) -> None:
+    with static_program():
+        net = entry.build(**entry.published_sizes)
+    names = [name for name, _ in net.named_parameters()]
+    assert [pattern for pattern in patterns(entry) if not any(fnmatchcase(name, pattern) for name in names)] == []
+
+
+@pytest.mark.parametrize("model", ["resnet18", "resnet50_vd", "senet154_vd", "resnext50_32x4d"])
+def test_a_residual_network_begins_as_one_without_its_branches(model: str) -> None:
+    entry = MODELS.get(model)
+    paddle.seed(3)
+    net = entry.build(num_classes=10)
+    begin(net, entry.mini.recipe, {}, ())
+    net.eval()
+    picture = paddle.rand([1, 3, 64, 64])
+    before = net(picture).numpy()
+    for name, parameter in net.named_parameters():
+        if fnmatchcase(name, FIRST_OF_BRANCH[model]):
+            parameter.set_value(-3 * parameter)
+    assert (net(picture).numpy() == before).all()
 
 
 @EVERY_MODEL

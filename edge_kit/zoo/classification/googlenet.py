@@ -12,7 +12,7 @@ from paddle.nn import functional
 from paddle.vision import models
 
 from edge_kit.train.recipe import Recipe
-from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, Family, mini_setup
+from edge_kit.zoo.classification.imagenet import MINI_ADAM, PADDLE_CLAS, Family, mini_setup
 
 FIRST_TO_POOL = 11  # pixels that three windows of 5, 3 apart, take
 
@@ -55,8 +55,7 @@ Family(
     paper="arXiv:1409.4842",
     source="paddle.vision.models.googlenet; recipe of PaddlePaddle/models release/1.6; parameters counted with the "
     "auxiliary heads (6,991,272 without), multiply-accumulates without",
-    # From 189 px on, the auxiliary heads pool to the 3x3 pixels that their linear layers take.
-    mini=mini_setup(side=192, batch=32, train=512, learning_rate=0.01),
+    mini=mini_setup(train=16_384, recipe=MINI_ADAM),
 ).add(
     "googlenet",
     "GoogLeNet",

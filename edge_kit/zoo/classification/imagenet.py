@@ -25,22 +25,40 @@ COSINE = Recipe(200, 256, 0.1, "epoch_cosine", weight_decay=1e-4)
 MIXED = replace(COSINE, label_smoothing=0.1, mixup=0.2)
 
 
-def mini_setup(side: int = 64, batch: int = 32, train: int = 4096, learning_rate: float = 0.05) -> Setup:
+MINI = Recipe(6, 32, 0.05, warmup_steps=50, weight_decay=5e-4)
+"""From random weights on the mini set."""
+
+MINI_ADAM = Recipe(3, 32, 0.001, warmup_steps=50, optimizer="adam")
+"""The same for networks that momentum does not get going: very deep ones, and ones without batch norm."""
+
+MINI_SIDE = 64  # pixels, of the pictures of the mini set, whatever a network takes
+
+
+def mini_setup(side: int = MINI_SIDE, train: int = 4096, recipe: Recipe = MINI) -> Setup:
     """Feeding and training on the mini set, from random weights.
 
     Args:
-        side: Of the pictures and of the network's input, in pixels.
-        batch: Pictures a step.
+        side: Of the network's input, in pixels; the pictures are enlarged to it.
         train: Training pictures; a quarter as many are for evaluation, at most 1000.
     """
-    recipe = Recipe(6, batch, learning_rate, warmup_steps=50, weight_decay=5e-4)
     return Setup(
         preprocess=ImagePreprocess(resize_short=side, crop=side),
         recipe=recipe,
-        recovery=replace(recipe, epochs=3, learning_rate=0.6 * learning_rate, warmup_steps=0),
+        recovery=replace(recipe, epochs=3, learning_rate=0.6 * recipe.learning_rate, warmup_steps=0),
         augment=RandomAreaCrop(area=(0.8, 1.0), aspect=(0.9, 1.1), flip=0.0),
-        made=MiniSettings(train=train, evaluation=min(train // 4, 1000), side=side),
+        made=MiniSettings(train=train, evaluation=min(train // 4, 1000), side=MINI_SIDE),
     )
+
+
+def residual_mini(last_scales: str) -> Setup:
+    """The same for a residual network, which begins with branches of 0 and so as a shallow one.
+
+    Args:
+        last_scales: Pattern of the names of the scales of the batch norm that ends each branch.
+
+    Source: Goyal et al. 2017, arXiv:1706.02677, section 5.1.
+    """
+    return mini_setup(recipe=replace(MINI_ADAM, starts=((last_scales, 0.0),)))
 
 
 def packaged_setup(weights: str) -> Setup:
@@ -60,8 +78,8 @@ def packaged_setup(weights: str) -> Setup:
 
 
 def pretraining_setup(mini: Setup) -> Setup:
-    """The long schedule from random weights: 128,000 pictures, half an hour to days on one core."""
-    recipe = Recipe(4, 64, mini.recipe.learning_rate, "trapezoid", 200, weight_decay=5e-4)
+    """The long schedule from random weights: 128,000 pictures, a quarter of an hour to days on one core."""
+    recipe = replace(mini.recipe, epochs=4, batch_size=64, schedule="trapezoid", warmup_steps=200)
     return replace(mini, recipe=recipe, made=replace(mini.made or MiniSettings(), train=32_000))
 
 

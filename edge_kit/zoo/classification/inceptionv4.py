@@ -6,12 +6,13 @@ the other order. Layers carry the names of PaddleClas, so that its released para
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from paddle import Tensor, concat, flatten, nn
 
 from edge_kit.train.recipe import Recipe
-from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, Family, mini_setup
+from edge_kit.zoo.classification.imagenet import MINI_ADAM, PADDLE_CLAS, Family, mini_setup
 from edge_kit.zoo.classification.layers import ConvNorm, uniform_linear
 
 
@@ -164,13 +165,16 @@ class InceptionV4(nn.Layer):
         return self.out(self._drop(flatten(self.avg_pool(x), 1)))
 
 
+# Where half of what a ReLU sees is cut off, a hundred layers in a row are chaotic and learn nothing (arXiv:1902.08129).
+MINI_RECIPE = replace(MINI_ADAM, starts=(("*._batch_norm.bias", 1.0),))
+
 Family(
     paper="arXiv:1602.07261",
     source="PaddlePaddle/models release/1.6; names as PaddleClas 25b65bb, model_zoo/inception_v4.py",
     resize_short=320,
     crop=299,
-    # At 75 px one pixel is left; the layers without padding make less impossible.
-    mini=mini_setup(side=75, batch=32, train=1024),
+    # At 75 px one pixel is left; the layers without padding make less impossible. At 107 px it learns faster.
+    mini=mini_setup(side=107, recipe=MINI_RECIPE),
 ).add(
     "inceptionv4",
     "Inception-v4",

@@ -14,7 +14,7 @@ from functools import partial
 from paddle import Tensor, flatten, nn
 
 from edge_kit.train.recipe import Recipe
-from edge_kit.zoo.classification.imagenet import MIXED, PADDLE_CLAS, STEP, Family, mini_setup
+from edge_kit.zoo.classification.imagenet import MIXED, PADDLE_CLAS, STEP, Family, residual_mini
 from edge_kit.zoo.classification.layers import LegendaryConvNorm, uniform_linear
 
 WIDTHS = (64, 128, 256, 512)
@@ -113,7 +113,6 @@ UNITS = {
 FAMILY = Family(
     paper="arXiv:1512.03385",
     source="PaddlePaddle/models release/1.6; names as PaddleClas 25b65bb, legendary_models/resnet.py",
-    mini=mini_setup(train=2048),
 )
 FAMILY_D = replace(FAMILY, paper="arXiv:1812.01187")
 COSINE_120 = Recipe(120, 256, 0.1, "epoch_cosine", weight_decay=1e-4)
@@ -127,7 +126,9 @@ def variant(
     name = f"ResNet{depth}_vd" if deep else f"ResNet{depth}"
     build = partial(ResNet, UNITS[depth], bottleneck=depth >= 50, deep=deep)
     weights = f"{PADDLE_CLAS}/legendary_models/{name}_pretrained.pdparams"
-    (FAMILY_D if deep else FAMILY).add(name.lower(), name, build, parameters, macs, accuracy, recipe, weights)
+    last = "conv2" if depth >= 50 else "conv1"
+    family = replace(FAMILY_D if deep else FAMILY, mini=residual_mini(f"blocks.*.{last}.bn.weight"))
+    family.add(name.lower(), name, build, parameters, macs, accuracy, recipe, weights)
 
 
 variant(18, 11_693_736, 1_826_918_400, (70.98, 89.92), COSINE_120)

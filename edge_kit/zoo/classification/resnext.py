@@ -14,7 +14,7 @@ from paddle.nn import functional
 from paddle.vision import models
 
 from edge_kit.train.recipe import Recipe
-from edge_kit.zoo.classification.imagenet import COSINE, MIXED, PADDLE_CLAS, PADDLE_VISION, STEP, Family, mini_setup
+from edge_kit.zoo.classification.imagenet import COSINE, MIXED, PADDLE_CLAS, PADDLE_VISION, STEP, Family, residual_mini
 from edge_kit.zoo.classification.layers import ConvNorm, uniform_linear
 from edge_kit.zoo.classification.resnet import UNITS
 
@@ -118,14 +118,16 @@ class ResNeXt(nn.Layer):
         return self.out(self.dropout(flatten(self.pool2d_avg(x), 1)))
 
 
+MINI_VD = residual_mini("bb_*.conv2._batch_norm.weight")  # of `ResNeXt`, by whichever name it goes
 FAMILY = Family(
     paper="arXiv:1611.05431",
     source="paddle.vision.models.resnet; recipe of PaddlePaddle/models release/1.6, which has none for 50_64x4d: as "
     "50_32x4d",
-    mini=mini_setup(train=2048),
+    mini=residual_mini("layer*.bn3.weight"),
 )
 FAMILY_D = replace(
     FAMILY,
+    mini=MINI_VD,
     source="PaddlePaddle/models release/1.6, which has no recipe for 50_vd_32x4d: as 50_vd_64x4d; names as PaddleClas "
     "25b65bb, model_zoo/resnext_vd.py",
 )
@@ -177,6 +179,7 @@ variant_d(152, 64, 114_991_176, 23_178_944_512, (81.08, 95.34))
 
 replace(
     FAMILY,
+    mini=MINI_VD,
     paper="arXiv:1812.01187",
     source="PaddlePaddle/models release/1.6; names as PaddleClas 25b65bb, model_zoo/resnet_vc.py",
 ).add(

@@ -8,14 +8,14 @@ training, as PaddleClas evaluates without any.
 from functools import partial
 
 from edge_kit.train.recipe import Recipe
-from edge_kit.zoo.classification.imagenet import MIXED, PADDLE_CLAS, Family, mini_setup
-from edge_kit.zoo.classification.resnext import ResNeXt
+from edge_kit.zoo.classification.imagenet import MIXED, PADDLE_CLAS, Family
+from edge_kit.zoo.classification.resnext import MINI_VD, ResNeXt
 
 FAMILY = Family(
     paper="arXiv:1709.01507",
     source="PaddlePaddle/models release/1.6; names as PaddleClas 25b65bb, model_zoo/se_resnext.py, "
     "se_resnext_vd.py and se_resnet_vd.py",
-    mini=mini_setup(train=2048),
+    mini=MINI_VD,
 )
 WIDE_STEM = (64, 64, 128)
 SE = partial(ResNeXt, squeeze=True)

@@ -3,17 +3,18 @@
 Paddle's own network.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from paddle.vision.models import SqueezeNet
 
 from edge_kit.train.recipe import Recipe
-from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, Family, mini_setup
+from edge_kit.zoo.classification.imagenet import MINI, PADDLE_CLAS, Family, mini_setup
 
 FAMILY = Family(
     paper="arXiv:1602.07360",
     source="paddle.vision.models.squeezenet; recipe of PaddlePaddle/models release/1.6",
-    mini=mini_setup(learning_rate=0.02),
+    mini=mini_setup(recipe=replace(MINI, learning_rate=0.02)),
 )
 RECIPE = Recipe(120, 256, 0.02, "epoch_cosine", weight_decay=1e-4)
 

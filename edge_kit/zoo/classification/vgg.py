@@ -6,13 +6,14 @@ carry the names of PaddleClas, so that its released parameters load as they are.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from paddle import Tensor, flatten, nn
 from paddle.nn import functional
 
 from edge_kit.train.recipe import Recipe
-from edge_kit.zoo.classification.imagenet import PADDLE_CLAS, Family, mini_setup
+from edge_kit.zoo.classification.imagenet import MINI_ADAM, PADDLE_CLAS, Family, mini_setup
 
 WIDTHS = (64, 128, 256, 512, 512)
 HIDDEN = 4096
@@ -59,6 +60,8 @@ class VGG(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         for name in self._stages:
             x = getattr(self, name)(x)
+        if x.shape[-1] != MAP:  # of another picture than the published ones
+            x = functional.interpolate(x, size=[MAP, MAP], mode="nearest")
         x = self.drop(functional.relu(self.fc1(flatten(x, 1))))
         return self.fc3(self.drop(functional.relu(self.fc2(x))))
 
@@ -67,8 +70,7 @@ CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 1
 FAMILY = Family(
     paper="arXiv:1409.1556",
     source="PaddlePaddle/models release/1.6; names as PaddleClas 25b65bb, legendary_models/vgg.py",
-    # The linear layers take 7x7 pixels, which only 224 px and more become.
-    mini=mini_setup(side=224, batch=16, train=256, learning_rate=0.01),
+    mini=mini_setup(recipe=replace(MINI_ADAM, learning_rate=1e-4)),
 )
 
 
