@@ -21,21 +21,24 @@ network is chaotic, and rounding grows from layer to layer until no answer is le
 LEAST = 1e-6  # deviation of a channel that is taken for dead
 
 
-def settle(net: nn.Layer, spec: GraphSpec, batch: Tensors, shift: float = SHIFT) -> None:
+def settle(net: nn.Layer, spec: GraphSpec, batch: Tensors, *, to_train: bool = False) -> None:
     """Let one pass over a batch set what a layer can know of its inputs; in evaluation mode afterwards.
 
-    Batch norms take the batch's mean and variance, and shift by `shift`. Every convolution and linear layer with a bias
-    is scaled and shifted so that each of its channels has mean `shift` and deviation 1 over the batch; the last one's
+    Batch norms take the batch's mean and variance, and shift by `SHIFT`. Every convolution and linear layer with a bias
+    is scaled and shifted so that each of its channels has mean `SHIFT` and deviation 1 over the batch; the last one's
     are the answers.
 
     Args:
         batch: Inputs of the graph, some dozen samples.
-        shift: Deviations that a channel lies above 0; 0 for weights that are to be trained.
+        to_train: For weights that training starts from: with dropout, whose noise counts as deviation, and a shift of 0.
 
     Source: Kraehenbuehl et al. 2016, arXiv:1511.06856, section 3.1 (initialisation within layers).
     """
-    part = spec.part(net)
-    part.eval()  # dropout and auxiliary heads stay off
+    part, shift = spec.part(net), 0.0 if to_train else SHIFT
+    part.eval()  # auxiliary heads stay off
+    for layer in part.sublayers():
+        if to_train and isinstance(layer, nn.Dropout):
+            layer.train()
     norms = [layer for layer in part.sublayers() if isinstance(layer, _BatchNormBase)]
     momenta = [layer._momentum for layer in norms]
     for layer in norms:

@@ -32,4 +32,4 @@ def begin(net: Any, recipe: Recipe, specs: Mapping[str, GraphSpec], batches: Ite
     if recipe.settled:
         batch = next(iter(batches))
         for spec in specs.values():
-            settle(net, spec, batch, shift=0.0)
+            settle(net, spec, batch, to_train=True)
