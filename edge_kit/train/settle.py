@@ -30,7 +30,7 @@ def settle(net: nn.Layer, spec: GraphSpec, batch: Tensors, *, to_train: bool = F
 
     Args:
         batch: Inputs of the graph, some dozen samples.
-        to_train: For weights that training starts from: with dropout, whose noise counts as deviation, and a shift of 0.
+        to_train: For weights that training starts from: with dropout, whose noise is deviation too, and a shift of 0.
 
     Source: Kraehenbuehl et al. 2016, arXiv:1511.06856, section 3.1 (initialisation within layers).
     """
