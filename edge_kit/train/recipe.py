@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from edge_kit.core.errors import UsageError
 from edge_kit.train.schedule import SCHEDULES, WITH_MILESTONES, Moment
@@ -39,9 +40,10 @@ class Recipe:
         epsilon: Of Adam: added to the root that a step is divided by.
         factors: Of the learning rate from each milestone of `step` on; none for a tenth more at each.
         rates: Patterns of parameters' names, as of files, and what the learning rate of those is multiplied by.
-        starts: Likewise, and the value that all elements of those have in the beginning, where weights are random.
-        settled: Whether random weights are fitted to a batch first, so that every layer with a bias has outputs of mean
-            0 and deviation 1; for networks without batch norm.
+        starts: Likewise, and what those are in the beginning, where weights are random: a value of all elements, or
+            `identity`, the kernel of a convolution that changes nothing.
+        settled: Whether random weights are fitted to a batch first, so that what every layer gives out has mean 0 and
+            deviation 1, but for layers that `starts` names; for networks without batch norm.
     """
 
     epochs: int
@@ -61,7 +63,7 @@ class Recipe:
     epsilon: float = 1e-8
     factors: tuple[float, ...] = ()
     rates: tuple[tuple[str, float], ...] = ()
-    starts: tuple[tuple[str, float], ...] = ()
+    starts: tuple[tuple[str, float | Literal["identity"]], ...] = ()
     settled: bool = False
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ evaluation mode fades or explodes from layer to layer, and biases outweigh the r
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ network is chaotic, and rounding grows from layer to layer until no answer is le
 LEAST = 1e-6  # deviation of a channel that is taken for dead
 
 
-def settle(net: nn.Layer, spec: GraphSpec, batch: Tensors, *, to_train: bool = False) -> None:
+def settle(
+    net: nn.Layer, spec: GraphSpec, batch: Tensors, *, to_train: bool = False, but: Collection[int] = ()
+) -> None:
     """Let one pass over a batch set what a layer can know of its inputs; in evaluation mode afterwards.
 
     Batch norms take the batch's mean and variance, and shift by `SHIFT`. Every convolution and linear layer with a bias
@@ -30,7 +33,9 @@ def settle(net: nn.Layer, spec: GraphSpec, batch: Tensors, *, to_train: bool = F
 
     Args:
         batch: Inputs of the graph, some dozen samples.
-        to_train: For weights that training starts from: with dropout, whose noise is deviation too, and a shift of 0.
+        to_train: For weights that training starts from: with dropout, whose noise is deviation too, and a shift of 0;
+            a convolution without a bias loses the mean by its weights.
+        but: Parameters by `id` that are left alone.
 
     Source: Kraehenbuehl et al. 2016, arXiv:1511.06856, section 3.1 (initialisation within layers).
     """
@@ -49,7 +54,9 @@ def settle(net: nn.Layer, spec: GraphSpec, batch: Tensors, *, to_train: bool = F
     hooks = [
         layer.register_forward_post_hook(_Normalise(shift))
         for layer in part.sublayers()
-        if isinstance(layer, nn.Conv2D | nn.Linear) and layer.bias is not None
+        if isinstance(layer, nn.Conv2D | nn.Linear)
+        and (layer.bias is not None or to_train)
+        and id(layer.weight) not in but
     ]
     with paddle.no_grad():
         part(*(paddle.to_tensor(batch[tensor.name]) for tensor in spec.inputs))
@@ -73,11 +80,25 @@ class _Normalise:
         self._done = True
         # Filters come first in a convolution's weight, and last in a linear layer's.
         out, spread = (1, [-1, 1, 1, 1]) if isinstance(layer, nn.Conv2D) else (output.ndim - 1, [1, -1])
+        if layer.bias is None and isinstance(layer, nn.Conv2D):
+            output = _without_mean(layer, *inputs)
         values = output.numpy()
         others = tuple(axis for axis in range(values.ndim) if axis != out)
         mean, deviation = values.mean(axis=others), values.std(axis=others)
         scale = np.where(deviation > LEAST, 1 / np.maximum(deviation, LEAST), 1.0).astype(np.float32)
-        layer.weight.set_value(layer.weight.numpy() * scale.reshape(spread))
-        layer.bias.set_value((layer.bias.numpy() - mean) * scale + self._shift)
         shape = [1, -1, 1, 1] if out == 1 and values.ndim == 4 else [-1]
+        layer.weight.set_value(layer.weight.numpy() * scale.reshape(spread))
+        if layer.bias is None:
+            return paddle.to_tensor(values * scale.reshape(shape))
+        layer.bias.set_value((layer.bias.numpy() - mean) * scale + self._shift)
         return paddle.to_tensor((values - mean.reshape(shape)) * scale.reshape(shape) + self._shift)
+
+
+def _without_mean(layer: nn.Conv2D, x: Any) -> Any:
+    """Take from each filter what answers to the mean of the inputs; returns the output then."""
+    weight = layer.weight.numpy()
+    if len(x.shape) == 4 and weight.shape[1] == x.shape[1]:  # one group
+        mean = np.broadcast_to(x.mean([0, 2, 3]).numpy()[:, None, None], weight.shape[1:])
+        along = (weight * mean).sum(axis=(1, 2, 3), keepdims=True) / max((mean**2).sum(), LEAST)
+        layer.weight.set_value((weight - along * mean).astype(np.float32))
+    return layer.forward(x)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 import paddle
 
-from edge_kit.core.tensors import GraphSpec, Tensors
+from edge_kit.core.tensors import Array, GraphSpec, Tensors
 from edge_kit.train.recipe import Recipe
 from edge_kit.train.settle import settle
 
@@ -21,15 +22,27 @@ def begin(net: Any, recipe: Recipe, specs: Mapping[str, GraphSpec], batches: Ite
         batches: Of training samples; the first, of some dozen, is taken where the recipe has weights fitted to one.
 
     Raises:
-        ValueError: A pattern of `recipe.starts` is that of no parameter.
+        ValueError: A pattern of `recipe.starts` is that of no parameter, or one that is to be `identity` cannot be.
     """
-    for pattern, value in recipe.starts:
-        chosen = [parameter for name, parameter in net.named_parameters() if fnmatchcase(name, pattern)]
+    set_by_hand: set[int] = set()
+    for pattern, start in recipe.starts:
+        chosen = [(name, parameter) for name, parameter in net.named_parameters() if fnmatchcase(name, pattern)]
         if not chosen:
             raise ValueError(f"no parameter is called {pattern!r}")
-        for parameter in chosen:
-            parameter.set_value(paddle.full_like(parameter, value))
+        for name, parameter in chosen:
+            value = _identity(name, parameter.shape) if start == "identity" else np.full(parameter.shape, start)
+            parameter.set_value(paddle.to_tensor(value.astype(np.float32)))
+            set_by_hand.add(id(parameter))
     if recipe.settled:
         batch = next(iter(batches))
         for spec in specs.values():
-            settle(net, spec, batch, to_train=True)
+            settle(net, spec, batch, to_train=True, but=set_by_hand)
+
+
+def _identity(name: str, shape: list[int]) -> Array:
+    """A kernel (O, I, height, width) that gives out what it is given."""
+    if len(shape) != 4 or shape[0] != shape[1] or not all(side % 2 for side in shape[2:]):
+        raise ValueError(f"{name!r} of shape {shape} cannot be the identity")
+    kernel: Array = np.zeros(shape)
+    kernel[range(shape[0]), range(shape[0]), shape[2] // 2, shape[3] // 2] = 1
+    return kernel

@@ -42,6 +42,38 @@ def test_a_pattern_that_no_parameter_has_is_refused(net: nn.Layer) -> None:
         begin(net, replace(RECIPE, starts=(("1.scale", 0.0),)), SPECS, ())
 
 
+def test_a_convolution_that_begins_as_the_identity_gives_out_what_it_is_given() -> None:
+    net = nn.Sequential(nn.Conv2D(4, 4, 3, padding=1, bias_attr=False))
+    begin(net, replace(RECIPE, starts=(("0.weight", "identity"),)), SPECS, ())
+    given = paddle.rand([2, 4, 5, 6])
+    np.testing.assert_array_equal(net(given).numpy(), given.numpy())
+
+
+def test_what_cannot_be_the_identity_is_refused(net: nn.Layer) -> None:
+    with pytest.raises(ValueError, match=r"'0\.weight' of shape \[4, 3, 3, 3\] cannot be the identity"):
+        begin(net, replace(RECIPE, starts=(("0.weight", "identity"),)), SPECS, ())
+
+
+def test_settled_convolutions_without_a_bias_lose_the_mean_and_those_set_by_hand_stay() -> None:
+    paddle.seed(0)
+    net = nn.Sequential(nn.Conv2D(3, 8, 1, bias_attr=False), nn.ReLU(), nn.Conv2D(8, 8, 1, bias_attr=False))
+    begin(net, replace(RECIPE, starts=(("2.weight", "identity"),), settled=True), SPECS, iter([{"image": IMAGES + 2}]))
+    maps = net[0](paddle.to_tensor(IMAGES + 2)).numpy()
+    np.testing.assert_allclose(maps.mean(axis=(0, 2, 3)), 0, atol=1e-4)
+    np.testing.assert_allclose(maps.std(axis=(0, 2, 3)), 1, atol=1e-3)
+    assert (net[2].weight.numpy()[:, :, 0, 0] == np.eye(8)).all()
+
+
+def test_what_dropout_adds_counts_as_deviation() -> None:
+    paddle.seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5, mode="downscale_in_infer"), nn.Linear(192, 10))
+    begin(net, replace(RECIPE, settled=True), SPECS, iter([{"image": IMAGES + 5}]))
+    net.train()
+    assert net(paddle.to_tensor(IMAGES + 5)).numpy().std() == pytest.approx(1, abs=0.2)
+    net.eval()
+    assert net(paddle.to_tensor(IMAGES + 5)).numpy().std() < 0.5
+
+
 def test_settled_weights_give_answers_of_mean_0_and_deviation_1(net: nn.Layer) -> None:
     begin(net, replace(RECIPE, settled=True), SPECS, iter([{"image": IMAGES, "label": np.zeros(24, np.int64)}]))
     logits = net(paddle.to_tensor(IMAGES)).numpy()
