@@ -13,6 +13,8 @@ from convert.quantization import STEPS, Range
 BINS = 2048
 PART = 1 << 15  # values counted at once
 CANDIDATES = 128  # limits that a search tries
+LEAST_KEPT = 1024  # magnitudes, of the largest
+ROUNDING = 1e-6  # of a share times a number of values
 
 
 @dataclass(slots=True)
@@ -53,15 +55,44 @@ class Magnitudes:
         return self.span.intersect(Range(-limit, limit))
 
 
-def keep_share(seen: Magnitudes, share: float) -> float:
-    """The smallest limit under which `share` of all values lie."""
-    total = seen.zeros + int(seen.counts.sum())
-    below = seen.zeros + np.cumsum(seen.counts)
-    place = int(np.searchsorted(below, share * total))
-    return seen.top * min(place + 1, BINS) / BINS
+@dataclass(slots=True)
+class Largest:
+    """The largest magnitudes of one tensor, by which a share of all values can be kept without a histogram.
+
+    Attributes:
+        share: Of the values that are to lie within the limit.
+        seen: Values so far.
+        kept: The largest of them, enough of them for all that are to come.
+        floor: Magnitudes that are not above it are not kept.
+    """
+
+    share: float
+    seen: int = 0
+    kept: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    floor: float = -1.0
+    _most: int = 0
+
+    def add(self, values: Array, portion: float) -> None:
+        """Take one batch, `portion` of all that will be."""
+        flat = values.ravel()
+        # Twice what will be needed if all batches are alike: those of sequences are not.
+        self._most = max(self._most, LEAST_KEPT, int(2 * (1 - self.share) * flat.size / portion))
+        self.seen += flat.size
+        magnitudes = np.abs(flat)
+        self.kept = np.concatenate([self.kept, magnitudes[magnitudes > self.floor]])
+        if len(self.kept) > 2 * self._most:
+            self.kept = np.partition(self.kept, -self._most)[-self._most :]
+            self.floor = float(self.kept.min())
+
+    @property
+    def limit(self) -> float:
+        """The smallest magnitude that `share` of all values do not exceed; 0 where nearly all values are."""
+        beyond = int((1 - self.share) * self.seen + ROUNDING)
+        place = max(len(self.kept) - 1 - beyond, 0)
+        return float(np.partition(self.kept, place)[place])
 
 
-def least_divergence(seen: Magnitudes, share: float) -> float:
+def least_divergence(seen: Magnitudes) -> float:
     """The limit whose grid tells most of the distribution, by Kullback-Leibler divergence.
 
     Source: S. Migacz, 8-bit Inference with TensorRT, GTC 2017.
@@ -86,12 +117,12 @@ def least_divergence(seen: Magnitudes, share: float) -> float:
     return limit
 
 
-def least_square(seen: Magnitudes, share: float) -> float:
+def least_square(seen: Magnitudes) -> float:
     """The limit with the least mean square error."""
     return _search(seen, lambda sizes, rounded, counts: float((counts * (sizes - rounded) ** 2).sum()))
 
 
-def least_shift(seen: Magnitudes, share: float) -> float:
+def least_shift(seen: Magnitudes) -> float:
     """The limit that moves mean and deviation of the magnitudes the least."""
 
     def shift(sizes: Array, rounded: Array, counts: Array) -> float:
@@ -118,10 +149,9 @@ def _search(seen: Magnitudes, error: Callable[[Array, Array, Array], float]) -> 
     return float(limits[int(np.argmin(errors))])
 
 
-SEARCHES: dict[str, Callable[[Magnitudes, float], float]] = {
-    "hist": keep_share,
+SEARCHES: dict[str, Callable[[Magnitudes], float]] = {
     "KL": least_divergence,
     "mse": least_square,
     "emd": least_shift,
 }
-"""By algorithm; each takes what was seen, and the share that `hist` keeps."""
+"""By algorithm."""

@@ -7,13 +7,14 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from convert.clipping import SEARCHES, Magnitudes
+from convert.clipping import SEARCHES, Largest, Magnitudes
 from convert.graph import Array, Graph
 from convert.quantization import Range
 from edge_kit.core.errors import BadData, UsageError, unknown_name
@@ -21,7 +22,9 @@ from edge_kit.core.tensors import Tensors
 from runtimes.registry import get_runtime
 
 PIECE = 4  # samples whose activations are held at once: 2 GB of ResNet200's, of 20 it would be 10
-ALGORITHMS = ("abs_max", "avg", *SEARCHES)
+ALGORITHMS = ("abs_max", "avg", "hist", *SEARCHES)
+LARGE = 1 << 16  # values of a sample; of a larger tensor `hist` looks at every `STRIDE`-th
+STRIDE = 11  # shares no factor with the sides of maps, so that it meets every column
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class Observer:
 
     Attributes:
         algorithm: `abs_max` keeps all values, `avg` takes the mean of the batches' ends, `hist` keeps `share`
-            of all values; `KL`, `mse` and `emd` search for the limit with the least error of their kind.
+            of all values (of those of a large tensor, every eleventh is looked at); `KL`, `mse` and `emd` search
+            for the limit with the least error of their kind.
         share: Of the values that `hist` keeps.
     """
 
@@ -76,7 +80,10 @@ def observe(
     highs: dict[str, Array] = {}
     sums: dict[str, Array] = {}
     rows: Counter[str] = Counter()  # a sample may have several: the frames of a clip, the words of a sentence
-    for i, name, (low, high, mean) in _reduced(graph, batches, means_of):
+    largest: dict[str, Largest] = {}
+    samples = sum(_samples(batch) for batch in batches)
+    keeps_share = observer.algorithm == "hist"
+    for i, run, name, (low, high, mean, *values) in _reduced(graph, batches, means_of, keeps_share):
         if not (np.isfinite(low) and np.isfinite(high)) or np.isnan(mean).any():
             raise BadData(f"activation {name!r} is not finite on the calibration data; look at the weights")
         first, last = (ends.setdefault(name, np.zeros(len(batches))) for ends in (lows, highs))
@@ -84,13 +91,27 @@ def observe(
         if name in means_of:
             sums[name] = sums.get(name, 0) + mean.sum(axis=(0, *range(2, mean.ndim)), dtype=np.float64)
             rows[name] += len(mean)
+        if values and values[0].size:
+            largest.setdefault(name, Largest(observer.share)).add(values[0], run / samples)
     if not lows:
         raise BadData("no calibration data: give at least one sample")
     means = {name: total / rows[name] for name, total in sums.items()}
     if observer.algorithm == "avg":
         return Seen({name: Range(float(lows[name].mean()), float(highs[name].mean())) for name in lows}, means)
     spans = {name: Range(float(lows[name].min()), float(highs[name].max())) for name in lows}
-    return Seen(spans if observer.algorithm == "abs_max" else _cut(graph, batches, observer, spans), means)
+    if observer.algorithm in SEARCHES:
+        return Seen(_cut(graph, batches, observer, spans), means)
+    limits = {name: one.limit for name, one in largest.items()}
+    return Seen({name: _within(span, limits.get(name, 0.0)) for name, span in spans.items()}, means)
+
+
+def _within(span: Range, limit: float) -> Range:
+    return span.intersect(Range(-limit, limit)) if limit else span
+
+
+def _samples(inputs: Tensors) -> int:
+    first = next(iter(inputs.values()))
+    return len(first) if first.ndim else 1
 
 
 def _cut(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: dict[str, Range]) -> dict[str, Range]:
@@ -99,31 +120,53 @@ def _cut(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: di
     for name, value in _activations(graph, batches):
         seen[name].add(value)
     search = SEARCHES[observer.algorithm]
-    return {name: one.cut(search(one, observer.share)) if one.top else spans[name] for name, one in seen.items()}
+    return {name: one.cut(search(one)) if one.top else spans[name] for name, one in seen.items()}
+
+
+def _every_nth(graph: Graph) -> list[str]:
+    """The constants by which a Slice takes every `STRIDE`-th value of a row: first, last, axis and step."""
+    parts = {"first": 0, "last": np.iinfo(np.int64).max, "axis": 1, "step": STRIDE}
+    for part, value in parts.items():
+        graph.constants[f"slice/{part}"] = np.array([value], np.int64)
+    return [f"slice/{part}" for part in parts]
 
 
 def _reduced(
-    graph: Graph, batches: Sequence[Tensors], means_of: Collection[str]
-) -> Iterator[tuple[int, str, list[Array]]]:
-    """The batch's number, the name of a float tensor, its ends and its mean: over all, or (rows, C, ...) of `means_of`.
+    graph: Graph, batches: Sequence[Tensors], means_of: Collection[str], with_values: bool
+) -> Iterator[tuple[int, int, str, list[Array]]]:
+    """What is left of every float tensor: the batch's number, the samples of the run, its name, its ends and its mean.
+
+    The mean is over all, or (rows, C, ...) of `means_of`. `with_values`: also those values that `hist` looks at.
 
     All are taken within the graph: to hand out the tensors themselves takes as long as to compute them. The ends do
     not tell of a NaN, means do; a mean may overflow where all values are finite.
     """
     observed, shapes = graph.copy(), graph.shapes()
-    made = {}
+    made: dict[str, list[str]] = {}
+
+    def add(operator: str, name: str, *others: str, **how: int) -> str:
+        result = f"{name}/{operator}"
+        observed.nodes.append(helper.make_node(operator, [name, *others], [result], **how))
+        return result
+
+    every_nth = _every_nth(observed) if with_values else []
     for name in (*_float_inputs(graph), *graph.float_tensors()):
+        shape = shapes.get(name, ())
         mean = "ReduceMean"
         if name in means_of:
-            mean = "GlobalAveragePool" if len(shapes.get(name, ())) > 2 else "Identity"
-        kinds = ("ReduceMin", "ReduceMax", mean)
-        made[name] = [f"{name}/{kind}" for kind in kinds]
-        for kind, result in zip(kinds, made[name], strict=True):
-            how = {"keepdims": 0} if kind.startswith("Reduce") else {}
-            observed.nodes.append(helper.make_node(kind, [name], [result], **how))
-    for i, values in _runs(observed, batches, [result for results in made.values() for result in results]):
+            mean = "GlobalAveragePool" if len(shape) > 2 else "Identity"
+        made[name] = [
+            add(kind, name, **({"keepdims": 0} if kind.startswith("Reduce") else {}))
+            for kind in ("ReduceMin", "ReduceMax", mean)
+        ]
+        if with_values:
+            large = prod(size or 1 for size in shape[1:]) > LARGE
+            made[name].append(add("Slice", add("Flatten", name, axis=0), *every_nth) if large else name)
+    wanted = [result for results in made.values() for result in results if result not in graph.inputs]
+    for i, values in _runs(observed, batches, list(dict.fromkeys(wanted))):
+        run = _samples(values)
         for name, results in made.items():
-            yield i, name, [values[result] for result in results]
+            yield i, run, name, [values[result] for result in results]
 
 
 def _activations(graph: Graph, batches: Sequence[Tensors]) -> Iterator[tuple[str, Array]]:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from convert.clipping import Magnitudes, least_square
+from convert.clipping import Largest, Magnitudes, least_square
 from convert.graph import Graph
 from convert.lower import lower
-from convert.observe import ALGORITHMS, PIECE, Observer, observe
+from convert.observe import ALGORITHMS, PIECE, STRIDE, Observer, observe
 from convert.quantization import Range
 from edge_kit.core.errors import BadData, UsageError
 from edge_kit.core.tensors import Tensors
@@ -60,6 +60,42 @@ def test_hist_counts_zeros_among_all_values() -> None:
     assert span.high == pytest.approx(np.quantile(mostly_zero, 0.99), abs=0.01)
 
 
+@pytest.mark.parametrize("share", [0.99, 0.9999])
+def test_hist_of_a_large_tensor_looks_at_every_eleventh_value(share: float) -> None:
+    large = RNG.laplace(0, 1, (3, 4, 150, 150)).astype(np.float32)
+    graph = build([helper.make_node("Neg", ["x"], ["y"])], {}, {"x": ["N", 4, 150, 150]}, {"y": ["N", 4, 150, 150]})
+    span = observe(graph, [{"x": large[:2]}, {"x": large[2:]}], Observer("hist", share)).ranges["x"]
+    looked_at = np.concatenate([np.abs(batch).ravel()[::STRIDE] for batch in (large[:2], large[2:])])
+    assert span.high == pytest.approx(np.quantile(looked_at, share), rel=5e-3)
+    assert span.high == pytest.approx(np.quantile(np.abs(large), share), rel=0.06)
+
+
+def test_hist_runs_the_graph_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[int] = []
+    real = OnnxSession.run
+    monkeypatch.setattr(OnnxSession, "run", lambda session, inputs: ran.append(1) or real(session, inputs))
+    observed("hist", NORMAL, EVEN)
+    assert len(ran) == 2
+
+
+def test_hist_leaves_a_tensor_of_hardly_anything_but_zeros_as_it_is() -> None:
+    values = np.zeros((2, 50_000), np.float32)
+    values[0, 7] = 3
+    assert observed("hist", values, share=0.999).high == 3
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["growing", "shrinking"])
+def test_the_largest_are_kept_whatever_the_order_and_the_sizes_of_batches(order: int) -> None:
+    values = np.sort(np.abs(RNG.normal(0, 1, 200_000)))[::order].astype(np.float32)
+    parts = np.split(values, [100, 3_000, 40_000, 41_000])
+    largest = Largest(0.99)
+    for part in parts:
+        largest.add(part, len(part) / len(values))
+        assert len(largest.kept) < 10_000
+    assert largest.limit == pytest.approx(np.quantile(values, 0.99), rel=1e-3)
+    assert (values > largest.limit).sum() == 2_000
+
+
 @pytest.mark.parametrize("algorithm", ["hist", "mse", "emd", "KL", "avg", "abs_max"])
 def test_an_even_distribution_is_not_cut_much_by_any(algorithm: str) -> None:
     span = observed(algorithm, EVEN)
@@ -84,7 +120,7 @@ def test_mse_finds_what_trying_every_limit_finds() -> None:
         step = (span.high - span.low) / 255
         return float(((np.clip(np.rint(values / step) * step, span.low, span.high) - values) ** 2).mean())
 
-    cut = seen.cut(least_square(seen, 1.0))
+    cut = seen.cut(least_square(seen))
     least = min(error(seen.cut(seen.top * share)) for share in np.linspace(0.05, 1, 100))
     assert error(cut) < 1.02 * least
     assert least < error(seen.span)
