@@ -101,17 +101,18 @@ def measure(network: str, calibration: int, qat: bool, weights: Path | None, run
     load = get_runtime("onnx").load
     reference = load(full).run
     batches = training_feeds(task, dataset, {MAIN: reference}, calibration, silent)[MAIN]
-    found = {"fp32": _answers(reference, task, dataset)}
-    found |= {way: _answers(load(bundle / SMALL / f"{MAIN}.onnx").run, task, dataset) for way, bundle in ours.items()}
+    found = {"fp32": answers(reference, task, dataset)}
+    found |= {way: answers(load(bundle / SMALL / f"{MAIN}.onnx").run, task, dataset) for way, bundle in ours.items()}
     with tempfile.TemporaryDirectory() as made:
         quantize_with_onnxruntime(full, Path(made), batches, [ORT_QDQ])
         quantize_with_nncf(full, Path(made), batches)
         for model, (runtime, name) in RIVALS.items():
-            found[model] = _answers(get_runtime(runtime).load(Path(made) / name).run, task, dataset)
+            found[model] = answers(get_runtime(runtime).load(Path(made) / name).run, task, dataset)
     return rows_of(network, found)
 
 
-def _answers(run: Run, task: Task, dataset: Dataset) -> Answers:
+def answers(run: Run, task: Task, dataset: Dataset) -> Answers:
+    """What a graph says of every evaluation sample of a classifier's set."""
     classes, right = [], []
     for batch in dataset.eval_batches(BATCH):
         logits = run(task.feeds({}, batch)[MAIN])["logits"]

@@ -12,6 +12,7 @@ from onnx import ModelProto, numpy_helper
 
 from convert.emulate import fused
 from convert.integer import OPERATORS, Products
+from edge_kit.core.tensors import Tensors
 
 # NumPy and ONNX Runtime alone: Valgrind takes minutes for more.
 SCRIPT = """
@@ -23,7 +24,7 @@ options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABL
 options.intra_op_num_threads = options.inter_op_num_threads = 1
 session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 names = [value.name for value in session.get_outputs()]
-np.savez(out, **dict(zip(names, session.run(names, {"image": np.load(feed)}))))
+np.savez(out, **dict(zip(names, session.run(names, dict(np.load(feed))))))
 """
 AVX2 = ("valgrind", "--tool=none", "--smc-check=all-non-file")  # it runs AVX2 and tells that there is no AVX-512
 
@@ -43,19 +44,19 @@ class Compared:
     saturated: int = 0
 
 
-def tensors(graph: Path, images: np.ndarray, folder: Path, prefix: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+def tensors(graph: Path, inputs: Tensors, folder: Path, prefix: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
     """All tensors of a graph after its fusions, by name; `prefix` is a command that runs the engine."""
     model = fused(graph)
     known = {value.name for value in model.graph.output}
     inner = [name for node in model.graph.node for name in node.output if name and name not in known]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
-    exposed, feed, out = folder / "exposed.onnx", folder / "feed.npy", folder / "tensors.npz"
+    exposed, feed, out = folder / "exposed.onnx", folder / "feed.npz", folder / "tensors.npz"
     onnx.save(model, str(exposed))
-    np.save(feed, images)
+    np.savez(feed, **inputs)
     command = [*prefix, sys.executable, "-c", SCRIPT, str(exposed), str(feed), str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    return {**constants(model), "image": images, **np.load(out)}
+    return {**constants(model), **inputs, **np.load(out)}
 
 
 def constants(model: ModelProto) -> dict[str, np.ndarray]:

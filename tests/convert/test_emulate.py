@@ -68,7 +68,7 @@ def test_every_quantized_node_equals_onnx_runtime_here(
     name: str, target: str, lower_net: LowerNet, images: np.ndarray, tmp_path: Path
 ) -> None:
     graph = lower_net(name, target)
-    found = compare_nodes(graph, tensors(graph, images, tmp_path), pairs=this_machine().saturating_pairs)
+    found = compare_nodes(graph, tensors(graph, {"image": images}, tmp_path), pairs=this_machine().saturating_pairs)
     assert found.differ == []
     assert found.nodes["QLinearConv"] == CONVOLUTIONS[name]
     assert found.nodes["QGemm"] == 1
@@ -82,7 +82,7 @@ def test_every_saturating_node_equals_the_avx2_kernels_of_onnx_runtime(
     name: str, lower_net: LowerNet, images: np.ndarray, tmp_path: Path
 ) -> None:
     naive = lower_net(name, "x86-vnni")
-    found = compare_nodes(naive, tensors(naive, images, tmp_path, AVX2), pairs=True)
+    found = compare_nodes(naive, tensors(naive, {"image": images}, tmp_path, AVX2), pairs=True)
     assert found.differ == []
     assert found.nodes["QLinearConv"] == CONVOLUTIONS[name]
     assert found.saturated > 1000
