@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from scripts.int8_accuracy import Answers, rows_of
+from scripts.int8_accuracy import rows_of
 from scripts.int8_rivals import SIDE, pictures
 from scripts.int8_table import OF_FP32, Ratio, Row, claim, claims_of
+from scripts.trained import Answers
 
 
 def test_a_claim_is_short_only_where_noise_cannot_explain_it() -> None:
