@@ -86,13 +86,14 @@ def row_of(trained: Trained, model: str, graph: Path) -> Row:
     with tempfile.TemporaryDirectory() as made:
         engine = tensors(graph, few, Path(made))
     found = compare_nodes(graph, engine, pairs=this_machine().saturating_pairs)
-    scores = [100 * float(one.right.mean()) for one in (exact, pairs)]
-    alike = abs(scores[0] - scores[1]) <= MOST_APART and not found.differ
+    with_vnni, without = (100 * float(one.right.mean()) for one in (exact, pairs))
+    alike = abs(with_vnni - without) <= MOST_APART and not found.differ
     return Row(
         trained.network,
         model,
         len(exact.right),
-        *scores,
+        with_vnni,
+        without,
         100 * float((exact.classes == pairs.classes).mean()),
         sum(runs[Arithmetic.INT16_PAIRS].saturated.values()),
         Counter({kind: found.nodes[kind] for kind in HELD if found.nodes[kind]}),

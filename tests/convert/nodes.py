@@ -12,7 +12,7 @@ from onnx import ModelProto, numpy_helper
 
 from convert.emulate import fused
 from convert.integer import OPERATORS, Products
-from edge_kit.core.tensors import Tensors
+from edge_kit.core.tensors import Array, Tensors
 
 # NumPy and ONNX Runtime alone: Valgrind takes minutes for more.
 SCRIPT = """
@@ -44,7 +44,7 @@ class Compared:
     saturated: int = 0
 
 
-def tensors(graph: Path, inputs: Tensors, folder: Path, prefix: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+def tensors(graph: Path, inputs: Tensors, folder: Path, prefix: tuple[str, ...] = ()) -> dict[str, Array]:
     """All tensors of a graph after its fusions, by name; `prefix` is a command that runs the engine."""
     model = fused(graph)
     known = {value.name for value in model.graph.output}
@@ -59,11 +59,11 @@ def tensors(graph: Path, inputs: Tensors, folder: Path, prefix: tuple[str, ...] 
     return {**constants(model), **inputs, **np.load(out)}
 
 
-def constants(model: ModelProto) -> dict[str, np.ndarray]:
+def constants(model: ModelProto) -> dict[str, Array]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
-def compare_nodes(graph: Path, values: dict[str, np.ndarray], *, pairs: bool) -> Compared:
+def compare_nodes(graph: Path, values: dict[str, Array], *, pairs: bool) -> Compared:
     """Give every emulated node the engine's own inputs and compare with the engine's own output."""
     found = Compared()
     for node in fused(graph).graph.node:
