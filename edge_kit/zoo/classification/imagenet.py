@@ -28,7 +28,7 @@ MIXED = replace(COSINE, label_smoothing=0.1, mixup=0.2)
 MINI = Recipe(6, 32, 0.05, warmup_steps=50, weight_decay=5e-4)
 """From random weights on the mini set."""
 
-MINI_ADAM = Recipe(3, 32, 0.001, warmup_steps=50, optimizer="adam")
+MINI_ADAM = Recipe(4, 32, 0.001, warmup_steps=50, optimizer="adam")
 """The same for networks that momentum does not get going: very deep ones, and ones without batch norm."""
 
 MINI_SIDE = 64  # pixels, of the pictures of the mini set, whatever a network takes

@@ -71,7 +71,7 @@ class VGG(nn.Layer):
 MINI_RECIPE = replace(
     MINI_ADAM,
     batch_size=64,
-    learning_rate=3e-4,
+    learning_rate=6e-5,
     starts=(("conv_block_5.conv1.weight", "identity"), ("conv_block_?.conv[!1].weight", "identity")),
     settled=True,
 )
