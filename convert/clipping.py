@@ -23,12 +23,10 @@ class Magnitudes:
 
     Attributes:
         span: The smallest range that holds all values.
-        zeros: Values that are exactly 0, which every grid represents.
-        counts: Of the others, (BINS,) from 0 to the largest magnitude.
+        counts: Of values that are not 0, which every grid represents; (BINS,) from 0 to the largest magnitude.
     """
 
     span: Range
-    zeros: int = 0
     counts: Array = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
     @property
@@ -40,15 +38,12 @@ class Magnitudes:
         """Count one batch, in parts that fit a cache."""
         flat = values.ravel()
         if not self.top:
-            self.zeros += flat.size
             return
         for at in range(0, flat.size, PART):
             part = flat[at : at + PART]
-            zeros = part.size - np.count_nonzero(part)
             places = (np.abs(part) / self.top * BINS).astype(np.uint16)
             self.counts += np.bincount(np.minimum(places, BINS - 1), minlength=BINS)
-            self.counts[0] -= zeros
-            self.zeros += zeros
+            self.counts[0] -= part.size - np.count_nonzero(part)
 
     def cut(self, limit: float) -> Range:
         """The range of the values whose magnitude is at most `limit`."""

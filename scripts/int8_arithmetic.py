@@ -6,7 +6,6 @@ See `scripts/int8-arithmetic`.
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -96,7 +95,7 @@ def row_of(trained: Trained, model: str, graph: Path) -> Row:
         without,
         100 * float((exact.classes == pairs.classes).mean()),
         sum(runs[Arithmetic.INT16_PAIRS].saturated.values()),
-        Counter({kind: found.nodes[kind] for kind in HELD if found.nodes[kind]}),
+        {kind: found.nodes[kind] for kind in HELD if found.nodes[kind]},
         tuple(found.differ),
         alike if model == OURS else None,
     )
