@@ -99,9 +99,9 @@ def observe(
     if observer.algorithm == "avg":
         return Seen({name: Range(float(lows[name].mean()), float(highs[name].mean())) for name in lows}, means)
     spans = {name: Range(float(lows[name].min()), float(highs[name].max())) for name in lows}
-    if observer.algorithm in SEARCHES:
-        return Seen(_cut(graph, batches, observer, spans), means)
     limits = {name: one.limit for name, one in largest.items()}
+    if observer.algorithm in SEARCHES:
+        limits = _search(graph, batches, observer, spans)
     return Seen({name: _within(span, limits.get(name, 0.0)) for name, span in spans.items()}, means)
 
 
@@ -114,13 +114,13 @@ def _samples(inputs: Tensors) -> int:
     return len(first) if first.ndim else 1
 
 
-def _cut(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: dict[str, Range]) -> dict[str, Range]:
-    """Run once more, now that the histograms' ends are known."""
+def _search(graph: Graph, batches: Sequence[Tensors], observer: Observer, spans: dict[str, Range]) -> dict[str, float]:
+    """The limit of each tensor's magnitudes, by a second run: now the histograms' ends are known."""
     seen = {name: Magnitudes(span) for name, span in spans.items()}
     for name, value in _activations(graph, batches):
         seen[name].add(value)
     search = SEARCHES[observer.algorithm]
-    return {name: one.cut(search(one)) if one.top else spans[name] for name, one in seen.items()}
+    return {name: search(one) for name, one in seen.items() if one.top}
 
 
 def _every_nth(graph: Graph) -> list[str]:
