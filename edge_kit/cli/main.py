@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import signal
 import sys
 import warnings
 from collections.abc import Callable
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -28,8 +26,7 @@ from edge_kit.cli.train import train
 from edge_kit.cli.verify import verify
 from edge_kit.cli.zoo import zoo
 from edge_kit.core.errors import EdgeKitError
-
-_interrupts: list[int] = []
+from edge_kit.core.interrupts import raise_on_interrupt, was_interrupted
 
 app = typer.Typer(
     help="From a full-precision Paddle model to a proved INT8 bundle.",
@@ -61,7 +58,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             _stop(str(error), error.exit_code)
         except (KeyboardInterrupt, ImportError):
             # An engine that is interrupted while it is imported says ImportError.
-            if not _interrupts:
+            if not was_interrupted():
                 raise
             _stop("interrupted; finished stages are kept, the same command goes on from there", INTERRUPTED)
 
@@ -79,14 +76,9 @@ app.command("eval")(_guarded(evaluate))  # whose own name is Python's
 app.command("matrix")(_guarded(matrix))
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    _interrupts.append(number)
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Entry point."""
-    signal.signal(signal.SIGINT, _interrupt)
+    raise_on_interrupt()
     # Paddle warns about compilers it does not need; nothing it says at import is for our users.
     warnings.filterwarnings("ignore", module=r"paddle\..*")
     try:

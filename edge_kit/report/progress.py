@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from edge_kit.core.interrupts import raise_if_interrupted
 from edge_kit.core.records import StageRecord
 
 
@@ -62,6 +63,7 @@ class ConsoleReporter:
         self._bars.stop()
 
     def started(self, stage: str) -> None:
+        raise_if_interrupted()
         self._clear()
         self._bar = self._bars.add_task(stage, total=None, note="")
 
@@ -79,6 +81,7 @@ class ConsoleReporter:
         self._console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
     def finished(self, record: StageRecord) -> None:
+        raise_if_interrupted()
         self._clear()
         how = "[dim]was done before[/dim]" if record.cached else f"{record.seconds:.1f} s"
         self._console.print(f"  {record.name:<10} {how}", highlight=False)

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.conftest import Cli, from_guide, install_distribution
+from tests.conftest import TOY, Cli, from_guide, install_distribution
 
 
 def test_help_answers_in_half_a_second(cli: Cli) -> None:
@@ -26,6 +26,26 @@ def test_help_imports_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+SWALLOWS = """
+import os, signal, time
+
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+except KeyboardInterrupt:
+    pass  # as a package may that tries what it can do without
+"""
+
+
+def test_an_interrupt_that_an_import_swallows_ends_the_command_all_the_same(cli: Cli, tmp_path: Path) -> None:
+    install_distribution(tmp_path, "swallows", "edge_kit.models", "swallows", SWALLOWS)
+    done = cli.with_packages(tmp_path)(*TOY)
+    assert done.code == 130
+    assert done.is_one_line()
+    assert "interrupted" in done.err
+    assert "=== stage" not in cli.logs()
 
 
 def test_zoo_lists_every_model_with_its_published_row(cli: Cli) -> None:
