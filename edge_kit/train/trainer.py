@@ -31,7 +31,8 @@ from edge_kit.train.statistics import shared_statistics
 from edge_kit.train.watch import Watch
 
 CHECKPOINT = "checkpoint.safetensors"
-CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_SECONDS = 10.0  # from one to the next
+CHECKPOINT_TAKES = 0.5  # seconds; after one that took n times as long, n times as many pass
 NET, STATE, MEMORY, AVERAGE, SCALER = "net/", "optimizer/", "task/", "average/", "scaler"
 SCALED = ("scale", "incr_count", "decr_count")  # what a loss scaler changes as it goes
 
@@ -153,7 +154,7 @@ class _Run:
         self.losses: list[float] = []
         self._peers = peers
         self._path = scratch / CHECKPOINT
-        self._saved_at = time.monotonic()
+        self._saved_at, self._save_takes = time.monotonic(), 0.0
         self._named = [(name, p) for name, p in net.named_parameters() if not p.stop_gradient]
         self._states = STATES[recipe.optimizer]
         set_rates(recipe, self._named)
@@ -245,10 +246,13 @@ class _Run:
             self._average.apply()
 
     def save_now_and_then(self) -> None:
-        if self._peers.rank == 0 and time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
+        now = time.monotonic()
+        due = self._saved_at + CHECKPOINT_SECONDS * max(1.0, self._save_takes / CHECKPOINT_TAKES)
+        if self._peers.rank == 0 and now >= due:
             self.save()
             self._saved_at = time.monotonic()
 
+            self._save_takes = self._saved_at - now
     def save(self) -> None:
         arrays = {NET + name: value.numpy() for name, value in self.net.state_dict().items()}
         arrays |= {MEMORY + name: value for name, value in self._memory.items()}
