@@ -18,7 +18,8 @@ import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from convert.graph import Array, attribute
-from convert.integer import OPERATORS, Products
+from convert.integer import OPERATORS, Inputs, Products
+from convert.lstm import DYNAMIC_LSTM, dynamic_quantize_lstm
 from convert.pairs import in_kernel_order, is_depthwise, pair_load
 from edge_kit.core.errors import BadData
 from edge_kit.core.tensors import Run, Tensors
@@ -50,7 +51,7 @@ class Emulated:
         self._nodes = list(model.graph.node)
         self._outputs = [value.name for value in model.graph.output]
         self._others = {
-            node.output[0]: _OrtNode(node, model, self._constants) for node in self._nodes if not _has_form(node)
+            node.output[0]: _OrtNode(node, model, self._constants) for node in self._nodes if not has_form(node)
         }
         for node in self._nodes:
             if attribute(node, "channels_last", 0):
@@ -73,9 +74,8 @@ class Emulated:
             values.update(other({name: values[name] for name in node.input if name}))
             return
         products = Products(pairs=self._pairs)
-        values[node.output[0]] = OPERATORS[node.op_type](
-            node, [values[name] if name else None for name in node.input], products
-        )
+        given = [values[name] if name else None for name in node.input]
+        values.update(zip(node.output, computed(node, given, products), strict=False))  # the last may be left out
         if products.saturated:
             self.saturated[node.output[0]] = self.saturated.get(node.output[0], 0) + products.saturated
 
@@ -112,11 +112,19 @@ class _OrtNode:
         return helper.make_model(body, opset_imports=self._model.opset_import, ir_version=self._model.ir_version)
 
 
-def _has_form(node: NodeProto) -> bool:
+def computed(node: NodeProto, inputs: Inputs, products: Products) -> tuple[Array, ...]:
+    """The outputs of a node that has a form."""
+    if node.op_type == DYNAMIC_LSTM:
+        return dynamic_quantize_lstm(node, inputs, products)
+    return (OPERATORS[node.op_type](node, inputs, products),)
+
+
+def has_form(node: NodeProto) -> bool:
+    """Whether a node is computed in NumPy here."""
     if node.op_type == "MaxPool":
         padded = attribute(node, "auto_pad", b"NOTSET") == b"NOTSET"
         return padded and not attribute(node, "ceil_mode", 0) and len(node.output) == 1
-    return node.op_type in OPERATORS
+    return node.op_type in (*OPERATORS, DYNAMIC_LSTM)
 
 
 def fused(graph: Path) -> ModelProto:

@@ -184,7 +184,7 @@ def concat(node: NodeProto, inputs: Inputs, products: Products) -> Array:
     moved = []
     for x, scale, zero in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
         same = _scale(scale) == _scale(y_scale) and _zero(zero) == _zero(y_zero)
-        moved.append(x if same else _quantize(_dequantize(x, scale, zero), y_scale, y_zero))
+        moved.append(x if same else quantize_by(_dequantize(x, scale, zero), y_scale, y_zero))
     return np.concatenate(moved, axis=attribute(node, "axis", 1))
 
 
@@ -200,7 +200,7 @@ def max_pool(node: NodeProto, inputs: Inputs, products: Products) -> Array:
 def quantize(node: NodeProto, inputs: Inputs, products: Products) -> Array:
     """QuantizeLinear by one scale."""
     x, scale, *zero = _present(inputs)
-    return _quantize(x, scale, zero[0] if zero else np.zeros((), np.uint8))
+    return quantize_by(x, scale, zero[0] if zero else np.zeros((), np.uint8))
 
 
 def dequantize(node: NodeProto, inputs: Inputs, products: Products) -> Array:
@@ -214,10 +214,12 @@ def dequantize(node: NodeProto, inputs: Inputs, products: Products) -> Array:
     return _dequantize(x, *aligned)
 
 
-def _quantize(x: Array, scale: Array, zero: Array) -> Array:
+def quantize_by(x: Array, scale: Array, zero: Array) -> Array:
+    """Float32 values on a grid of one scale."""
     limits, offset = np.iinfo(zero.dtype), _zero(zero)
     steps = np.clip(x / _scale(scale), limits.min - offset, limits.max - offset)
-    return (np.rint(steps) + offset).astype(zero.dtype)
+    codes: Array = (np.rint(steps) + offset).astype(zero.dtype)
+    return codes
 
 
 def _dequantize(x: Array, scale: Array, zero: Array | None = None) -> Array:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from convert.graph import Graph, label
+from convert.lstm import DYNAMIC_LSTM
 from convert.observe import Observer, observe
 from convert.parity import measure_parity
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
@@ -32,7 +33,7 @@ from convert.passes.place import (
     place_quantizers,
     share_grids,
 )
-from convert.passes.recurrent import DYNAMIC_LSTM, STORE, keep_sequences_float, quantize_lstm
+from convert.passes.recurrent import STORE, keep_sequences_float, quantize_lstm
 from convert.passes.transposed import convolve_transposed
 from convert.quantization import Quantization
 from edge_kit.core.errors import EdgeKitError

@@ -11,6 +11,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from convert.graph import Array, Graph, attribute
+from convert.lstm import DYNAMIC_LSTM
 from convert.passes.place import SUMS, WEIGHTED, clip_limits
 from convert.quantization import Quantization
 from runtimes.targets import Target
@@ -24,7 +25,7 @@ MOVERS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 FEWEST = 1024  # numbers in a weight: below, scales and nodes take what INT8 saves
 TOP = 127
 UNSATURATED = 64  # two products of 255 with it, added, stay within int16
-MICROSOFT, DYNAMIC_LSTM = "com.microsoft", "DynamicQuantizeLSTM"
+MICROSOFT = "com.microsoft"
 
 
 def fold_recurrent_weights(graph: Graph) -> int:
