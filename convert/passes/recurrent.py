@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from convert.graph import Array, Graph, attribute
 from convert.lstm import DYNAMIC_LSTM
+from convert.pairs import fit_channels, fit_pairs
 from convert.passes.place import SUMS, WEIGHTED, clip_limits
 from convert.quantization import Quantization
 from runtimes.targets import Target
@@ -24,7 +25,6 @@ LSTM_INPUTS = 8
 MOVERS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 FEWEST = 1024  # numbers in a weight: below, scales and nodes take what INT8 saves
 TOP = 127
-UNSATURATED = 64  # two products of 255 with it, added, stay within int16
 MICROSOFT = "com.microsoft"
 
 
@@ -133,14 +133,13 @@ def quantize_lstm(graph: Graph, target: Target) -> int:
         weights = [graph.constants.get(node.input[position]) for position in WEIGHTS]
         if not all(_worth_it(weight) for weight in weights):
             continue
-        most = UNSATURATED if target.saturating_pairs else TOP
         names = [*node.input, *[""] * (LSTM_INPUTS - len(node.input))]
         for position, weight in zip(WEIGHTS, weights, strict=True):
             assert weight is not None
-            quantized, scale = _grid(weight, (2,), most)  # (D, 4H, K) -> scale (D, 4H, 1)
+            quantized, scale = _gates_grid(weight, target)
             fresh = f"{node.input[position]}.quantized"
             graph.constants[fresh] = np.ascontiguousarray(quantized.transpose(0, 2, 1))
-            graph.constants[f"{fresh}.scale"] = scale[..., 0]
+            graph.constants[f"{fresh}.scale"] = scale
             graph.constants[f"{fresh}.zero"] = np.zeros(scale.shape[:2], np.int8)
             names[position] = fresh
             names += [f"{fresh}.scale", f"{fresh}.zero"]
@@ -210,11 +209,24 @@ def _worth_it(weight: Array | None) -> bool:
     return weight is not None and weight.dtype == np.float32 and weight.size >= FEWEST
 
 
-def _grid(weight: Array, axes: tuple[int, ...], most: int = TOP) -> tuple[Array, Array]:
-    """INT8 values, and one scale for all along `axes`: the largest magnitude there over `most`; axes are kept."""
-    largest = np.maximum(np.abs(weight).max(axis=axes, keepdims=True), 1e-12)
-    scale = (largest / most).astype(np.float32)
-    return np.rint(weight / scale).astype(np.int8), scale
+def _gates_grid(weight: Array, target: Target) -> tuple[Array, Array]:
+    """INT8 values (directions, 4 * hidden, inputs), and a scale a row, that no pair of products saturates with."""
+    fit = fit_pairs if target.saturating_pairs else fit_channels
+    fitted = [fit(rows, _scales(rows, (1,))[:, 0]) for rows in weight]
+    values, scales = zip(*fitted, strict=True)
+    return np.stack(values), np.stack(scales)
+
+
+def _grid(weight: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    """INT8 values, and one scale for all along `axes`; axes are kept."""
+    scales = _scales(weight, axes)
+    return np.rint(weight / scales).astype(np.int8), scales
+
+
+def _scales(weight: Array, axes: tuple[int, ...]) -> Array:
+    """The largest magnitude along `axes` over that of INT8; axes are kept."""
+    largest: Array = np.maximum(np.abs(weight).max(axis=axes, keepdims=True), 1e-12)
+    return (largest / TOP).astype(np.float32)
 
 
 STORE = (store_tables, store_weights)
