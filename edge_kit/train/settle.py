@@ -15,6 +15,7 @@ from paddle import nn
 from paddle.nn.layer.norm import _BatchNormBase
 
 from edge_kit.core.tensors import GraphSpec, Tensors
+from edge_kit.train.recipe import Recipe
 
 SHIFT = 1.0
 """Deviations that a channel lies above 0: what follows then cuts off a sixth of it. With half of it cut off, a random
@@ -23,7 +24,7 @@ LEAST = 1e-6  # deviation of a channel that is taken for dead
 
 
 def settle(
-    net: nn.Layer, spec: GraphSpec, batch: Tensors, *, to_train: bool = False, but: Collection[int] = ()
+    net: nn.Layer, spec: GraphSpec, batch: Tensors, *, recipe: Recipe | None = None, but: Collection[int] = ()
 ) -> None:
     """Let one pass over a batch set what a layer can know of its inputs; in evaluation mode afterwards.
 
@@ -33,16 +34,16 @@ def settle(
 
     Args:
         batch: Inputs of the graph, some dozen samples.
-        to_train: For weights that training starts from: with dropout, whose noise is deviation too, and a shift of 0;
-            a convolution without a bias loses the mean by its weights.
+        recipe: Of the training that starts from these weights: with its dropout, whose noise is deviation too, and a
+            shift of 0; a convolution without a bias loses the mean by its weights. None for no training.
         but: Parameters by `id` that are left alone.
 
     Source: Kraehenbuehl et al. 2016, arXiv:1511.06856, section 3.1 (initialisation within layers).
     """
-    part, shift = spec.part(net), 0.0 if to_train else SHIFT
+    part, shift = spec.part(net), SHIFT if recipe is None else 0.0
     part.eval()  # auxiliary heads stay off
     for layer in part.sublayers():
-        if to_train and isinstance(layer, nn.Dropout):
+        if recipe and recipe.dropout and isinstance(layer, nn.Dropout):
             layer.train()
     norms = [layer for layer in part.sublayers() if isinstance(layer, _BatchNormBase)]
     momenta = [layer._momentum for layer in norms]
@@ -55,7 +56,7 @@ def settle(
         layer.register_forward_post_hook(_Normalise(shift))
         for layer in part.sublayers()
         if isinstance(layer, nn.Conv2D | nn.Linear)
-        and (layer.bias is not None or to_train)
+        and (layer.bias is not None or recipe)
         and id(layer.weight) not in but
     ]
     with paddle.no_grad():

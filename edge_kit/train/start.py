@@ -36,7 +36,7 @@ def begin(net: Any, recipe: Recipe, specs: Mapping[str, GraphSpec], batches: Ite
     if recipe.settled:
         batch = next(iter(batches))
         for spec in specs.values():
-            settle(net, spec, batch, to_train=True, but=set_by_hand)
+            settle(net, spec, batch, recipe=recipe, but=set_by_hand)
 
 
 def _identity(name: str, shape: list[int]) -> Array:

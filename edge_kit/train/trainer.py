@@ -22,6 +22,7 @@ from edge_kit.tasks.task import Alternating, Explorer, Task
 from edge_kit.train.average import Average
 from edge_kit.train.compute import CPU, Compute
 from edge_kit.train.depthwise import fast_depthwise
+from edge_kit.train.dropout import train_mode
 from edge_kit.train.loader import batch_at, loader_threads, prefetched
 from edge_kit.train.optimizers import STATES, build_optimizer, set_rates
 from edge_kit.train.peers import ALONE, Peers
@@ -90,7 +91,7 @@ def fit(
     run = _Run(net, task, recipe, steps_in_epoch * recipe.epochs, scratch, compute, peers)
     run.resume()
     resumed_at = run.step
-    net.train()
+    train_mode(net, recipe)
     on_cpu = paddle.device.get_device() == CPU
 
     def pieces_of(step: int) -> list[Tensors]:
@@ -136,7 +137,7 @@ def fit(
 
 def run_through(net: Any, task: Task, dataset: Dataset, recipe: Recipe, batches: int) -> None:
     """Show `net` the first training batches in training mode, without learning anything but running statistics."""
-    net.train()
+    train_mode(net, recipe)
     with paddle.no_grad():
         for batch in islice(dataset.train_batches(recipe.batch_size, 0, recipe.seed), batches):
             task.loss(net, {name: paddle.to_tensor(value) for name, value in batch.items()})
@@ -239,7 +240,7 @@ class _Run:
         self.net.eval()
         with self._average.applied() if self._average else nullcontext():
             yield
-        self.net.train()
+        train_mode(self.net, self.recipe)
 
     def finish(self) -> None:
         if self._average:
@@ -251,8 +252,8 @@ class _Run:
         if self._peers.rank == 0 and now >= due:
             self.save()
             self._saved_at = time.monotonic()
-
             self._save_takes = self._saved_at - now
+
     def save(self) -> None:
         arrays = {NET + name: value.numpy() for name, value in self.net.state_dict().items()}
         arrays |= {MEMORY + name: value for name, value in self._memory.items()}

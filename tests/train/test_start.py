@@ -74,6 +74,14 @@ def test_what_dropout_adds_counts_as_deviation() -> None:
     assert net(paddle.to_tensor(IMAGES + 5)).numpy().std() < 0.5
 
 
+def test_without_dropout_answers_are_fitted_as_they_are_in_evaluation() -> None:
+    paddle.seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5, mode="downscale_in_infer"), nn.Linear(192, 10))
+    begin(net, replace(RECIPE, settled=True, dropout=False), SPECS, iter([{"image": IMAGES + 5}]))
+    logits = net(paddle.to_tensor(IMAGES + 5)).numpy()
+    np.testing.assert_allclose(logits.std(axis=0), 1, atol=1e-2)
+
+
 def test_settled_weights_give_answers_of_mean_0_and_deviation_1(net: nn.Layer) -> None:
     begin(net, replace(RECIPE, settled=True), SPECS, iter([{"image": IMAGES, "label": np.zeros(24, np.int64)}]))
     logits = net(paddle.to_tensor(IMAGES)).numpy()

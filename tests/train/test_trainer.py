@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import paddle
@@ -17,6 +19,7 @@ from edge_kit.train.depthwise import fast_depthwise
 from edge_kit.train.recipe import OPTIMIZERS, Recipe
 from edge_kit.train.soft_labels import soften
 from edge_kit.train.trainer import CHECKPOINT, fit
+from edge_kit.train.watch import Watch
 
 
 class Stripes:
@@ -201,6 +204,51 @@ def test_a_stopped_run_with_dropout_and_an_average_goes_on_to_the_same_weights(t
     wanted, got = weights_of(undisturbed), weights_of(resumed)
     assert all(np.array_equal(wanted[name], got[name]) for name in wanted)
     assert not np.array_equal(wanted["0.weight"], weights_of(plain)["0.weight"]), "nothing was dropped"
+
+
+def test_a_recipe_without_dropout_drops_nothing_before_and_after_a_look_at_the_network(tmp_path: Path) -> None:
+    drops: list[bool] = []
+
+    class Drop(nn.Dropout):
+        def forward(self, x: Any) -> Any:
+            drops.append(self.training)
+            return super().forward(x)
+
+    def dropping() -> nn.Layer:
+        net = small_net()
+        net.insert(5, Drop(0.5, mode="downscale_in_infer"))
+        return net
+
+    net, looks = dropping(), Watch(lambda step: {}, every=5)
+    fit(net, TASKS.get("classify"), Stripes(), replace(RECIPE, dropout=False), tmp_path, ignore, watch=looks)
+    assert drops
+    assert not any(drops)
+    assert not any(layer.training for layer in net.sublayers())
+    drops.clear()
+    fit(dropping(), TASKS.get("classify"), Stripes(), RECIPE, tmp_path / "with", ignore)
+    assert all(drops)
+
+
+@pytest.mark.parametrize(("takes", "saves"), [(0.0, 5), (0.5, 5), (2.0, 2)])
+def test_checkpoints_that_take_long_are_made_less_often(
+    takes: float, saves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    made: list[float] = []
+
+    def save(path: Path, *_: Any) -> None:
+        nonlocal now
+        made.append(now)
+        now += takes
+
+    def pass_time(done: int, total: int, note: str = "") -> None:
+        nonlocal now
+        now += 1.0
+
+    monkeypatch.setattr(trainer, "save_weights", save)
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: now))
+    fit(small_net(), TASKS.get("classify"), Stripes(56 * 8), replace(RECIPE, epochs=1), tmp_path, pass_time)
+    assert len(made) == saves, made
 
 
 def test_a_stopped_run_with_quantizers_goes_on_to_the_same_weights_and_ranges(tmp_path: Path, monkeypatch) -> None:

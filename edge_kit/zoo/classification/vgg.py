@@ -6,6 +6,7 @@ carry the names of PaddleClas, so that its released parameters load as they are.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -66,14 +67,31 @@ class VGG(nn.Layer):
         return self.fc3(self.drop(functional.relu(self.fc2(x))))
 
 
-# Convolutions that keep the width begin as the identity, and the network as one of five; it is fitted to a batch first,
-# too, as it has no batch norm.
+IDENTITIES = ("conv_block_5.conv1.weight", "conv_block_?.conv[!1].weight")  # at first; the others change the width
+SLOWER = 0.2  # learning of those: as fast as the others they lose what they pass on before anything is learnt
+
+
+def _rates() -> Iterator[tuple[str, float]]:
+    """One over a layer's inputs: a step of Adam moves all weights alike, and so an output by as much as it has inputs.
+
+    Source: Yang et al. 2022, arXiv:2203.03466, table 3.
+    """
+    for stage, width in enumerate(WIDTHS, 1):
+        yield f"conv_block_{stage}.conv1.*", 1 / (9 * width)
+        yield f"conv_block_{stage}.conv[!1].*", SLOWER / (9 * width)
+    yield "conv_block_5.conv1.*", SLOWER / (9 * WIDTHS[-1])
+    yield "fc1.*", 1 / (WIDTHS[-1] * MAP * MAP)
+    yield "fc[23].*", 1 / HIDDEN
+
+
+# From random weights. The network begins as one of four convolutions, and fitted to a batch, as it has no batch norm.
 MINI_RECIPE = replace(
     MINI_ADAM,
-    batch_size=64,
-    learning_rate=6e-5,
-    starts=(("conv_block_5.conv1.weight", "identity"), ("conv_block_?.conv[!1].weight", "identity")),
+    learning_rate=0.2,
+    rates=tuple(_rates()),
+    starts=(*((name, "identity") for name in IDENTITIES), ("fc3.weight", 0.0)),
     settled=True,
+    dropout=False,
 )
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 FAMILY = Family(
