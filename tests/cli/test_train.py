@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_kit.core.weights import load_weights, read_metadata
-from tests.conftest import Cli, Result
+from tests.conftest import Cli, Result, from_guide, install_distribution
 
 TRAIN = ("train", "toynet", "--json", "--learning-rate", "0.01")  # at the toy's own, 0.1, rounding grows tenfold a step
 LONG = (*TRAIN, "--devices", "cpu:2", "--epochs", "500")
@@ -51,6 +51,23 @@ def test_a_preview_is_told_with_its_score_and_can_be_taken_as_weights(together: 
     assert about["metric"].startswith(f"top1 {together.json['metrics'][0]['value']:.2f} %")
     last = load_weights(Path(together.json["weights"]))
     assert all(np.array_equal(value, last[name]) for name, value in load_weights(place).items())
+
+
+def test_random_weights_begin_as_the_recipe_says_and_given_ones_as_they_are(
+    alone: Result, session_cli: Cli, tmp_path: Path
+) -> None:
+    code = from_guide("toy_model.py").replace("toynet", "toystart")
+    recipe = "learning_rate=0.1"
+    assert code.count(recipe) == 1
+    code = code.replace(recipe, f'{recipe}, starts=(("features.1.weight", 0.25),)')
+    install_distribution(tmp_path, "toystart", "edge_kit.models", "toy_start", code)
+    still = ("train", "toystart", "--json", "--epochs", "1", "--learning-rate", "1e-9")
+    cli = session_cli.with_packages(tmp_path)
+    random, given = cli(*still), cli(*still, "--weights", alone.json["weights"])
+    assert random.code == given.code == 0, random.err + given.err
+    scales = [load_weights(Path(run.json["weights"]))["features.1.weight"] for run in (random, given, alone)]
+    np.testing.assert_allclose(scales[0], 0.25, atol=1e-6)
+    np.testing.assert_allclose(scales[1], scales[2], atol=1e-6)
 
 
 def losses_of(run: Result) -> list[float]:
