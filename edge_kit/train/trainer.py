@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -82,7 +82,6 @@ def fit(
         EdgeKitError: The loss is no longer finite.
     """
     compute = compute or Compute()
-    piece = compute.pieces(recipe.batch_size, peers.count)
     steps_in_epoch = dataset.train_size() // recipe.batch_size
     if not steps_in_epoch:
         raise BadData(f"{dataset.train_size()} training samples do not fill one batch of {recipe.batch_size}")
@@ -92,47 +91,50 @@ def fit(
     run.resume()
     resumed_at = run.step
     train_mode(net, recipe)
-    on_cpu = paddle.device.get_device() == CPU
+    with ExitStack() as stack:
+        stack.enter_context(fast_depthwise(net) if _on_cpu() else nullcontext())
+        stack.enter_context(shared_statistics(net, peers))
+        for pieces in stack.enter_context(closing(_pieces(run, dataset, compute, steps_in_epoch))):
+            run.train_on(pieces)
+            report(run.step, run.total, f"loss {run.recent_loss():.3f}")
+            run.save_now_and_then()
+            if watch and watch.after(run.step, run.losses[-1], run.rate, recipe.batch_size, steps_in_epoch):
+                with run.as_result():
+                    watch.look(run.step)
+    run.finish()
+    net.eval()
+    if curve is not None:
+        curve.extend(run.losses)
+    tenth = max(len(run.losses) // 10, 1)
+    first, last = (float(np.mean(losses)) for losses in (run.losses[:tenth], run.losses[-tenth:]))
+    return TrainReport(run.total, run.total * recipe.batch_size, first, last, resumed_at)
+
+
+def _pieces(run: _Run, dataset: Dataset, compute: Compute, steps_in_epoch: int) -> Generator[list[Tensors], None, None]:
+    """The batches of every step that is left; an explorer makes those of an epoch before its first step."""
+    recipe, task, peers = run.recipe, run.task, run.peers
+    size = compute.pieces(recipe.batch_size, peers.count)
 
     def pieces_of(step: int) -> list[Tensors]:
         epoch, place = divmod(step, steps_in_epoch)
         first = (place * peers.count + peers.rank) * compute.accumulate
         places = range(first, first + compute.accumulate)
-        batches = (batch_at(dataset, piece, epoch, recipe.seed, one) for one in places)
+        batches = (batch_at(dataset, size, epoch, recipe.seed, one) for one in places)
         return [soften(batch, dataset.sizes.get("num_classes", 0), recipe, step) for batch in batches]
 
-    with ExitStack() as stack:
-        stack.enter_context(fast_depthwise(net) if on_cpu else nullcontext())
-        stack.enter_context(shared_statistics(net, peers))
-        threads = loader_threads(on_cpu, peers.here)
-        while run.step < run.total:
-            end = run.total
-            if isinstance(task, Explorer):
-                epoch, place = divmod(run.step, steps_in_epoch)
-                task.explore(net, dataset, epoch, recipe.seed, scratch, begins=place == 0)
-                end = (epoch + 1) * steps_in_epoch  # what comes after is not there yet
-            with closing(prefetched(pieces_of, run.step, end, threads)) as batches:
-                for pieces in batches:
-                    run.train_on(pieces)
-                    report(run.step, run.total, f"loss {run.recent_loss():.3f}")
-                    run.save_now_and_then()
-                    if watch and watch.after(run.step, run.losses[-1], run.rate, recipe.batch_size, steps_in_epoch):
-                        with run.as_result():
-                            watch.look(run.step)
-    run.finish()
-    net.eval()
-    losses = run.losses
-    tenth = max(len(losses) // 10, 1)
-    if curve is not None:
-        curve.extend(losses)
-    samples = run.total * recipe.batch_size
-    return TrainReport(
-        run.total,
-        samples,
-        float(np.mean(losses[:tenth])),
-        float(np.mean(losses[-tenth:])),
-        resumed_at,
-    )
+    threads = loader_threads(_on_cpu(), peers.here)
+    while run.step < run.total:
+        end = run.total
+        if isinstance(task, Explorer):
+            epoch, place = divmod(run.step, steps_in_epoch)
+            task.explore(run.net, dataset, epoch, recipe.seed, run.scratch, begins=place == 0)
+            end = (epoch + 1) * steps_in_epoch  # what comes after is not there yet
+        with closing(prefetched(pieces_of, run.step, end, threads)) as batches:
+            yield from batches
+
+
+def _on_cpu() -> bool:
+    return bool(paddle.device.get_device() == CPU)
 
 
 def run_through(net: Any, task: Task, dataset: Dataset, recipe: Recipe, batches: int) -> None:
@@ -153,7 +155,7 @@ class _Run:
         self.net, self.task, self.recipe, self.total = net, task, recipe, total
         self.step = 0
         self.losses: list[float] = []
-        self._peers = peers
+        self.peers, self.scratch = peers, scratch
         self._path = scratch / CHECKPOINT
         self._saved_at, self._save_takes = time.monotonic(), 0.0
         self._named = [(name, p) for name, p in net.named_parameters() if not p.stop_gradient]
@@ -179,7 +181,7 @@ class _Run:
         if self._average:
             self._average.take()
         self.step += 1
-        self.losses.append(self._peers.mean(loss))
+        self.losses.append(self.peers.mean(loss))
         if not np.isfinite(self.losses[-1]):
             raise EdgeKitError(
                 f"the loss became {self.losses[-1]} at step {self.step} of {self.total}; lower the learning rate "
@@ -192,7 +194,7 @@ class _Run:
         optimizer.set_lr(self.recipe.rate_at(self.step, self.total))
         with self._only(parameters):
             loss = sum(self._learn(group, batch, place, len(pieces)) for place, batch in enumerate(pieces))
-        self._peers.mean_gradients(parameters)
+        self.peers.mean_gradients(parameters)
         if self._scaler:
             self._scaler.step(optimizer)
             self._scaler.update()
@@ -204,7 +206,7 @@ class _Run:
     def _learn(self, group: str, batch: Tensors, place: int, pieces: int) -> float:
         """Add the gradients of one piece; returns its share of the loss."""
         # Of each piece and not of the run, so that one that goes on drops the same values out.
-        drawn = np.random.SeedSequence([self.recipe.seed, self.step, self._peers.rank, place])
+        drawn = np.random.SeedSequence([self.recipe.seed, self.step, self.peers.rank, place])
         paddle.seed(int(drawn.generate_state(1)[0]))
         tensors = {name: paddle.to_tensor(value) for name, value in batch.items()}
         with _half_precision() if self._scaler else nullcontext():
@@ -249,7 +251,7 @@ class _Run:
     def save_now_and_then(self) -> None:
         now = time.monotonic()
         due = self._saved_at + CHECKPOINT_SECONDS * max(1.0, self._save_takes / CHECKPOINT_TAKES)
-        if self._peers.rank == 0 and now >= due:
+        if self.peers.rank == 0 and now >= due:
             self.save()
             self._saved_at = time.monotonic()
             self._save_takes = self._saved_at - now
@@ -268,7 +270,7 @@ class _Run:
         save_weights(self._path, arrays, {"step": str(self.step)})
 
     def resume(self) -> None:
-        path = self._peers.file_of_first(self._path)
+        path = self.peers.file_of_first(self._path)
         if path is None:
             return
         arrays = load_weights(path)
@@ -296,7 +298,7 @@ def _below(prefix: str, arrays: Tensors) -> dict[str, Any]:
 
 
 def _scaler() -> Any:
-    if paddle.device.get_device() == CPU:
+    if _on_cpu():
         raise UsageError("--amp needs a GPU: on a CPU Paddle computes in float32 all the same; leave it out")
     return paddle.amp.GradScaler(init_loss_scaling=2.0**15)
 
