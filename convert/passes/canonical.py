@@ -6,6 +6,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute
+from convert.passes.identity import sum_with_identity
 from convert.passes.place import clip_limits
 from convert.passes.recurrent import drop_zero_states, fold_recurrent_weights
 from convert.passes.resize import resize_by_constant_scales
@@ -298,4 +299,5 @@ CANONICAL = (
     gemm_from_matmul_and_add,
     resize_by_constant_scales,
     fold_batch_norm_into_gemm,
+    sum_with_identity,
 )
