@@ -56,6 +56,7 @@ def test_the_float_rewrites_keep_the_answers_and_are_held_to_it() -> None:
         "gemm_from_matmul_and_add",
         "resize_by_constant_scales",
         "fold_batch_norm_into_gemm",
+        "sum_with_identity",
         "convolve_transposed",
         "gate_from_hard_swish",
     ]
