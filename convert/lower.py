@@ -20,6 +20,7 @@ from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_ch
 from convert.passes.canonical import CANONICAL
 from convert.passes.fours import read_pixels_in_fours
 from convert.passes.gates import GATES, gate_from_hard_swish, hard_swish_stems, sum_from_hard_sigmoid
+from convert.passes.identity import sum_with_identity
 from convert.passes.keep_float import choose_float_nodes, keep_drowned_sums_float, keep_islands_float
 from convert.passes.lift import lift_quantization
 from convert.passes.pad import pad_integers
@@ -276,6 +277,7 @@ def _read_pixels_in_fours(job: Lowering) -> int:
 BEFORE_PLACING: tuple[Pass, ...] = (
     Pass(lift_quantization, _lift),
     *(Pass(function, partial(_rewrite, function), keeps_answers=True) for function in CANONICAL),
+    Pass(sum_with_identity, partial(_rewrite, sum_with_identity), keeps_answers=True),
     Pass(convolve_transposed, _convolve_transposed, keeps_answers=True),
     Pass(gate_from_hard_swish, _gate_from_hard_swish, keeps_answers=True),
     Pass(choose_float_nodes, _choose_float_nodes),

@@ -6,12 +6,12 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute
-from convert.passes.identity import sum_with_identity
 from convert.passes.place import clip_limits
 from convert.passes.recurrent import drop_zero_states, fold_recurrent_weights
 from convert.passes.resize import resize_by_constant_scales
 from convert.passes.rolled import roll_up_gru
 
+FOLDED = ".folded"  # behind the name of a weight that a batch norm was folded into
 CONVOLUTIONS = {"Conv": 0, "ConvTranspose": 1}  # which axis of their weights the output's channels are
 
 
@@ -46,11 +46,11 @@ def fold_batch_norm(graph: Graph) -> int:
 
 def _set_conv(graph: Graph, conv: NodeProto, weight: Array, bias: Array, output: str) -> None:
     name = conv.input[1]
-    if f"{name}.folded" in graph.constants:  # another convolution has the same weights
+    if f"{name}{FOLDED}" in graph.constants:  # another convolution has the same weights
         name = output
-    graph.constants[f"{name}.folded"] = weight.astype(np.float32)
-    graph.constants[f"{name}.folded_bias"] = bias.astype(np.float32)
-    conv.input[:] = [conv.input[0], f"{name}.folded", f"{name}.folded_bias"]
+    graph.constants[f"{name}{FOLDED}"] = weight.astype(np.float32)
+    graph.constants[f"{name}{FOLDED}_bias"] = bias.astype(np.float32)
+    conv.input[:] = [conv.input[0], f"{name}{FOLDED}", f"{name}{FOLDED}_bias"]
     conv.output[0] = output
 
 
@@ -299,5 +299,4 @@ CANONICAL = (
     gemm_from_matmul_and_add,
     resize_by_constant_scales,
     fold_batch_norm_into_gemm,
-    sum_with_identity,
 )

@@ -240,6 +240,7 @@ def quantize(context: Context) -> None:
     from compress import slim
     from compress.quantize.ptq import PtqSettings, quantize_static
     from convert.export import paddle_to_onnx
+    from convert.passes.unrounded import unround_weights_in
 
     feeds = calibration_feeds(context)
     settings = PtqSettings(algorithm=context.settings["algorithm"])
@@ -250,7 +251,9 @@ def quantize(context: Context) -> None:
             continue
         fake = context.scratch / f"{name}.quantized"
         quantize_static(program, fake, feeds[name], settings)
-        paddle_to_onnx(fake, context.out / f"{name}.onnx", spec)
+        quantized = context.out / f"{name}.onnx"
+        paddle_to_onnx(fake, quantized, spec)
+        unround_weights_in(quantized, program.with_suffix(".onnx"))
     write_json(context.out / QUANTIZATION, {"settings": asdict(settings), "calibration": digest_of(feeds)})
 
 

@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from convert.graph import Graph
 from tests.conftest import ROOT, TOY, Cli, Result
 
 LATENCY_KEYS = {
@@ -258,6 +260,21 @@ def test_ctrl_c_at_any_moment_is_one_line_and_leaves_no_process(after: float, cl
     assert run.returncode in (130, -signal.SIGINT), err
     assert "Traceback" not in err
     assert no_worker_is_left(cli)
+
+
+def test_lowering_is_given_the_weights_that_paddleslim_was(toy_run: Result, session_cli: Cli) -> None:
+    made = (session_cli.workspace / "stages").glob("quantize-*/main.onnx")
+    graph = Graph.load(min(made, key=lambda path: path.stat().st_mtime))
+    grids = {
+        node.input[0]: graph.constants[node.input[1]]
+        for node in graph.nodes
+        if node.op_type == "QuantizeLinear" and graph.is_constant(node.input[0])
+    }
+    assert len(grids) >= 4
+    for name, scale in grids.items():
+        weight = graph.constants[name]
+        steps = weight.reshape(len(weight), -1) / scale.reshape(-1, 1)
+        assert np.abs(steps - np.rint(steps)).max() > 0.3, f"{name} is rounded"
 
 
 def test_two_runs_at_once_do_the_work_once_and_agree(toy_run: Result, cli: Cli) -> None:
