@@ -77,9 +77,9 @@ def _rates() -> Iterator[tuple[str, float]]:
     Source: Yang et al. 2022, arXiv:2203.03466, table 3.
     """
     for stage, width in enumerate(WIDTHS, 1):
+        yield f"conv_block_{stage}.*", SLOWER / (9 * width)
+    for stage, width in enumerate(WIDTHS[:-1], 1):
         yield f"conv_block_{stage}.conv1.*", 1 / (9 * width)
-        yield f"conv_block_{stage}.conv[!1].*", SLOWER / (9 * width)
-    yield "conv_block_5.conv1.*", SLOWER / (9 * WIDTHS[-1])
     yield "fc1.*", 1 / (WIDTHS[-1] * MAP * MAP)
     yield "fc[23].*", 1 / HIDDEN
 
