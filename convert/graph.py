@@ -227,6 +227,11 @@ class Graph:
         at = next(i for i, other in enumerate(self.nodes) if other is anchor)
         self.nodes.insert(at, node)
 
+    def insert_after(self, anchor: NodeProto, *nodes: NodeProto) -> None:
+        """Put `nodes`, in their order, just behind `anchor`."""
+        at = next(i for i, other in enumerate(self.nodes) if other is anchor) + 1
+        self.nodes[at:at] = nodes
+
     def remove_dead(self) -> None:
         """Drop the nodes whose outputs nobody reads, and the constants that go with them."""
         alive = set(self.outputs)

@@ -39,19 +39,20 @@ def dynamic_quantize_lstm(node: NodeProto, inputs: Inputs, products: Products) -
     changed = [name for name, plain in PLAIN if attribute(node, name, plain) != plain]
     if changed or lengths is not None or peepholes is not None or _other_activations(node):
         raise BadData(f"cannot emulate {node.op_type} {node.name!r}: only a plain one, all sequences of one length")
-    assert x is not None and w is not None and r is not None and w_scale is not None and r_scale is not None
+    assert x is not None and w is not None and w_scale is not None and w_zero is not None
+    assert r is not None and r_scale is not None and r_zero is not None
     begin: Array = np.zeros((len(w), x.shape[1], r.shape[1]), np.float32)
     found = []
     for i in range(len(w)):
         backwards = i == 1 or attribute(node, "direction", b"forward") == b"reverse"
         steps = x[::-1] if backwards else x
-        fed = _product(steps.reshape(-1, x.shape[2]), w[i], w_scale[i], w_zero, i, products)
+        fed = _product(steps.reshape(-1, x.shape[2]), w[i], w_scale[i], w_zero[i], products)
         fed = fed.reshape(*steps.shape[:2], -1)
         added = np.float32(0) if bias is None else np.add(*np.split(bias[i], 2))
         h, c = (begin[i] if given is None else given[i] for given in (state, cell))
         states = []
         for gates in fed:
-            h, c = _step(gates + _product(h, r[i], r_scale[i], r_zero, i, products) + added, c)
+            h, c = _step(gates + _product(h, r[i], r_scale[i], r_zero[i], products) + added, c)
             states.append(h)
         found.append((np.stack(states[::-1] if backwards else states), h, c))
     every, last, cells = zip(*found, strict=True)
@@ -70,13 +71,13 @@ def _sigmoid(x: Array) -> Array:
     return risen
 
 
-def _product(rows: Array, weight: Array, scale: Array, zero: Array | None, direction: int, products: Products) -> Array:
+def _product(rows: Array, weight: Array, scale: Array, zero: Array, products: Products) -> Array:
     """(M, K) float32 by (K, O) INT8, in INT8: what the rows span, zero among it, is cut into 255 steps."""
     low, high = min(rows.min(initial=0), np.float32(0)), max(rows.max(initial=0), np.float32(0))
     step = np.array((high - low) / 255 if high > low else 1, np.float32)
     middle = np.rint(np.clip(-low / step, 0, 255)).astype(np.uint8)
-    weight_zero = 0 if zero is None else zero[direction].astype(np.int32).reshape(-1, 1)
-    sums = products.sums(quantize_by(rows, step, middle), int(middle), weight.T, weight_zero)
+    column = zero.astype(np.int32).reshape(-1, 1)
+    sums = products.sums(quantize_by(rows, step, middle), int(middle), weight.T, column)
     product: Array = sums.astype(np.float32) * (step * scale)
     return product
 

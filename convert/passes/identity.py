@@ -31,8 +31,7 @@ def sum_with_identity(graph: Graph) -> int:
         graph.constants[name] = added
         conv.input[1], conv.output[0] = name, f"{output}.added"
         total = helper.make_node("Add", [conv.output[0], conv.input[0]], [output], name=f"{output}.sum")
-        at = next(i for i, node in enumerate(graph.nodes) if node is conv)
-        graph.nodes.insert(at + 1, total)
+        graph.insert_after(conv, total)
         done += 1
     graph.remove_dead()
     return done

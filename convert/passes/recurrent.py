@@ -187,8 +187,7 @@ def store_tables(graph: Graph) -> int:
             continue
         if f"{name}.stored" not in graph.constants:  # sequences that share a table share what is stored
             graph.constants[f"{name}.stored"], graph.constants[f"{name}.scale"] = _grid(table, (0,))
-        at = next(i for i, other in enumerate(graph.nodes) if other is node) + 1
-        graph.nodes[at:at] = _to_float(f"{output}.rows", f"{name}.scale", output)
+        graph.insert_after(node, *_to_float(f"{output}.rows", f"{name}.scale", output))
         node.input[0], node.output[0] = f"{name}.stored", f"{output}.rows"
         done += 1
     graph.remove_dead()

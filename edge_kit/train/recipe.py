@@ -45,7 +45,7 @@ class Recipe:
         settled: Whether random weights are fitted to a batch first, so that what every layer gives out has mean 0 and
             deviation 1, but for layers that `starts` names; for networks without batch norm.
         dropout: Whether dropout drops; where not, it does while training what it does afterwards. A run too short to
-            learn its pictures by heart needs none, and gets on several times as fast without.
+            learn its pictures by heart needs none, and learns sooner without.
     """
 
     epochs: int
