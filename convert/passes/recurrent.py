@@ -209,7 +209,7 @@ def _worth_it(weight: Array | None) -> bool:
 
 
 def _gates_grid(weight: Array, target: Target) -> tuple[Array, Array]:
-    """INT8 values (directions, 4 * hidden, inputs), and a scale a row, that no pair of products saturates with."""
+    """INT8 values (directions, 4 * hidden, inputs), and a scale a row; where pairs of products saturate, none does."""
     fit = fit_pairs if target.saturating_pairs else fit_channels
     fitted = [fit(rows, _scales(rows, (1,))[:, 0]) for rows in weight]
     values, scales = zip(*fitted, strict=True)
