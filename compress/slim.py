@@ -31,6 +31,7 @@ Cuts = dict[str, dict[int, NDArray[np.bool_]]]
 """Which entries stay, by parameter name and axis."""
 
 FILTERS = 0  # axis of the output channels in a convolution weight, (out, in / groups, kh, kw)
+KEPT_OF_RANGES = 0.999  # a batch
 _PRUNERS = {"l1": "L1NormFilterPruner", "fpgm": "FPGMFilterPruner"}
 _DISTRIBUTIONS = {"pkg_resources": "setuptools<81"}  # gone from setuptools 81
 
@@ -120,6 +121,36 @@ def insert_quantizers(net: nn.Layer) -> Any:
     with _quiet(), _replaced(quanter.imperative_qat._quantize_outputs, "apply", _observe_nothing):
         quanter.quantize(net)
     return quanter
+
+
+@contextmanager
+def growing_ranges(net: nn.Layer) -> Iterator[None]:
+    """Within the context, ranges begin at nothing and reach to the largest magnitude seen in training.
+
+    PaddleSlim's end at the mean of what batches have as their largest, and so cut off the top of every other batch. Of
+    the largest, each batch forgets a thousandth.
+    """
+    hooks = []
+    for layer in _quantized(net):
+        quantizer = layer._fake_quant_input
+        quantizer._scale.set_value(paddle.zeros_like(quantizer._scale))
+        hooks.append(quantizer.register_forward_pre_hook(_reach_largest))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _reach_largest(quantizer: Any, inputs: tuple[paddle.Tensor, ...]) -> None:
+    """Set what the kernel averages, so that its mean comes out as the largest; the kernel adds this batch's own."""
+    if quantizer.training:
+        with paddle.no_grad():
+            largest = inputs[0].abs().max()
+            reached = paddle.maximum(largest, KEPT_OF_RANGES * quantizer._scale)
+            # (rate * accumulated + largest) / (rate * state + 1), with a state of 0
+            quantizer._state.set_value(paddle.zeros_like(quantizer._state))
+            quantizer._accum.set_value((reached - largest) / quantizer._moving_rate)
 
 
 def learnt_ranges(net: nn.Layer) -> dict[str, float]:

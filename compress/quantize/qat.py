@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from edge_kit.core.errors import EdgeKitError
 class Quantizers:
     """The quantizers in a network, put there in place, or in those layers of it that are exported.
 
-    Weights take the largest magnitude of each output channel, what a layer reads a moving average of its largest
-    magnitudes. Parameters keep their names, so that the network is trained and saved as it was before.
+    Weights take the largest magnitude of each output channel, what a layer reads the largest that was seen; see
+    `growing`. Parameters keep their names, so that the network is trained and saved as it was before.
 
     Raises:
         EdgeKitError: The network has nothing to quantize.
@@ -30,6 +32,14 @@ class Quantizers:
     def ranges(self) -> dict[str, float]:
         """The largest magnitude that each layer reads without clipping it, by the name of its weight."""
         return {name: value for layer in self._layers for name, value in slim.learnt_ranges(layer).items()}
+
+    @contextmanager
+    def growing(self) -> Iterator[None]:
+        """Within the context, ranges reach to the largest magnitude seen in training; see `slim.growing_ranges`."""
+        with ExitStack() as layers:
+            for layer in self._layers:
+                layers.enter_context(slim.growing_ranges(layer))
+            yield
 
     def save(self, layer: nn.Layer, out: Path, inputs: list[Any]) -> None:
         """Write the network, or a layer of it, as an inference model with its quantizers; see `slim.save_quantized`."""

@@ -38,7 +38,7 @@ MIXED = "mixed.json"  # of the stage that left layers in float: which, and why
 QUANTIZATION = "quantization.json"  # of the stage that chose the ranges: how, and on what
 OBSERVED, SHOWN = "observed.json", "shown.json"  # of a bundle, for a report
 MOST_OPERATORS = 2000  # PaddleSlim's last pass takes time by their square: 17 minutes and no end for LAC's 3,404
-FIRST_RANGES = 20  # batches that ranges settle on before training; a moving average that keeps 9/10 needs no more
+FIRST_RANGES = 20  # batches that ranges settle on before training
 
 
 def stage(work: Callable[[Context], None]) -> Callable[[Context], None]:
@@ -270,7 +270,7 @@ def qat(context: Context) -> None:
     recipe = Recipe(**context.settings["recipe"])
     net = build_network(context, dataset, recipe.seed)
     quantizers = Quantizers(*(spec.part(net) for spec in graphs_of(context).values()))
-    with frozen_statistics(net):
+    with frozen_statistics(net), quantizers.growing():
         run_through(net, task, dataset, recipe, FIRST_RANGES)
         report = fit(net, task, dataset, recipe, context.scratch, context.progress)
     ranges, placed = quantizers.ranges(), set()
