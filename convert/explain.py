@@ -359,7 +359,7 @@ def unfused_reason(graph: Quantized, node: NodeProto) -> str:
     scales = [constants.get(grid.input[1]) for grid in grids if grid is not None]
     if node.op_type == "Add" and any(scale is not None and scale.shape == (1,) for scale in scales):
         return "a scale of shape (1,) instead of ()"
-    if node.op_type == "Gemm" and any(grid is not None and len(grid.input) < 3 for grid in grids):
+    if node.op_type == "Gemm" and any(grid is not None and len(grid.input) < 3 for grid in grids[:2]):
         return "zero points left out"
     if node.op_type in WEIGHTED and len(scales) > 2 and len(node.input) > 2:
         taken, weight, bias = scales[:3]

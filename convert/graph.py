@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, NodeProto, helper, numpy_helper
 
 from edge_kit.core.tensors import GraphSpec, Tensors, TensorSpec
+from runtimes.scales import settle_scales
 
 Array = NDArray[Any]
 MOST_OF_A_SHAPE = 1024  # numbers in a constant that may be a shape, or a part of one
@@ -46,7 +47,9 @@ class Graph:
     @classmethod
     def load(cls, path: Path) -> Graph:
         """Read a graph from an `.onnx` file."""
-        return cls(onnx.load(str(path)))
+        model = onnx.load(str(path))
+        settle_scales(model)
+        return cls(model)
 
     def copy(self) -> Graph:
         """An independent copy, so that a pass never changes its input."""

@@ -18,6 +18,7 @@ from convert.observe import Observer, observe
 from convert.parity import measure_parity
 from convert.passes.camera import Pixels, read_stored_pixels, settle_constant_channel, take_pixels
 from convert.passes.canonical import CANONICAL
+from convert.passes.derive import derive_scales
 from convert.passes.fours import read_pixels_in_fours
 from convert.passes.gates import GATES, gate_from_hard_swish, hard_swish_stems, sum_from_hard_sigmoid
 from convert.passes.identity import sum_with_identity
@@ -253,6 +254,11 @@ def _keeps_stems(job: Lowering) -> bool:
     return job.target.engine == DEFAULT_ENGINE and job.target.unsigned_activations and job.camera is None
 
 
+def _derive_scales(job: Lowering) -> int:
+    """Engines that want zero points of 0 want constants as well."""
+    return 0 if job.target.symmetric else derive_scales(job.graph)
+
+
 def _take_pixels(job: Lowering) -> int:
     assert job.camera is not None
     job.pixels = take_pixels(job.graph, job.camera.image, job.camera.preprocess)
@@ -295,25 +301,28 @@ PLACING: tuple[Pass, ...] = (
 )
 """The passes that put quantizers in; what they do depends on the nodes to leave in float."""
 
-PASSES: tuple[Pass, ...] = (
-    *BEFORE_PLACING,
-    *PLACING,
+_STORING: tuple[Pass, ...] = (Pass(derive_scales, _derive_scales),)
+
+_PLACED: tuple[Pass, ...] = (
     Pass(pad_integers, partial(_rewrite, pad_integers)),
     Pass(sum_from_hard_sigmoid, lambda job: sum_from_hard_sigmoid(job.graph, job.keep_float)),
     Pass(quantize_lstm, lambda job: quantize_lstm(job.graph, job.target)),
     *(Pass(function, partial(_rewrite, function)) for function in STORE),
 )
+
+PASSES: tuple[Pass, ...] = (*BEFORE_PLACING, *PLACING, *_PLACED, *_STORING)
 """Every pass of `lower`, in order."""
 
-_AT = next(i for i, step in enumerate(PASSES) if step.function is place_quantizers)
-
 CAMERA_PASSES: tuple[Pass, ...] = (
-    *PASSES[:_AT],
+    *BEFORE_PLACING,
+    *PLACING[:-1],
     Pass(take_pixels, _take_pixels),
-    *PASSES[_AT:],
+    *PLACING[-1:],
+    *_PLACED,
     Pass(settle_constant_channel, _settle_constant_channel),
     Pass(read_stored_pixels, _read_stored_pixels),
     Pass(read_pixels_in_fours, _read_pixels_in_fours),
+    *_STORING,
 )
 """The same for a graph that is to take pixels: folded before weights are rounded, with the range that pixels have."""
 
@@ -324,9 +333,13 @@ def _placement(graph: Graph, kept: Collection[str]) -> tuple[dict[str, int], dic
     rounded = {node.input[0] for node in graph.nodes if node.op_type == "QuantizeLinear"}
     quantized: Counter[str] = Counter()
     left: Counter[str] = Counter()
+    settled = set(graph.constants)
     integers = graph.integer_inputs() | {name for name, one in graph.constants.items() if one.dtype == np.uint8}
     for node in graph.nodes:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        if settled.issuperset(node.input):  # computed on loading
+            settled.update(node.output)
             continue
         if node.input[0] in integers:  # it moves pixels, or computes shapes from theirs
             integers.update(node.output)

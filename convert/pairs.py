@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from convert.graph import Array
+from convert.halves import to_half
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
 TOP = 255  # what an activation's code is clipped to; our grids end at the largest calibrated value, and this is it
@@ -74,7 +75,7 @@ def fit_pairs(weight: Array, scale: Array) -> tuple[Array, Array]:
     """
     rows = in_kernel_order(weight)
     load = pair_load(fit_channels(rows, scale)[0])
-    raised = (scale * np.maximum(load, 1)).astype(np.float32)
+    raised = _raise(scale, load)
     return _from_kernel_order(_trim(fit_channels(rows, raised)[0]), weight), raised
 
 
@@ -89,8 +90,13 @@ def fit_any_pairs(weight: Array, scale: Array) -> tuple[Array, Array]:
     signs = weight.reshape(rows.shape) > 0
     pairs = [np.sort(np.where(side, np.minimum(rows, 127), 0), axis=1)[:, -2:].sum(axis=1) for side in (signs, ~signs)]
     room = HIGHEST // TOP - 1  # rounding may add half a step to either
-    raised = (scale * np.maximum(np.maximum(*pairs) / room, 1)).astype(np.float32)
+    raised = _raise(scale, np.maximum(*pairs) / room)
     return fit_channels(weight, raised)
+
+
+def _raise(scale: Array, load: Array) -> Array:
+    """The scales of channels that are loaded above 1, times that; those of the others stay as they are."""
+    return np.where(load > 1, to_half(scale * load), scale).astype(np.float32)
 
 
 def _trim(rows: Array) -> Array:

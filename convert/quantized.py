@@ -14,6 +14,7 @@ from convert.graph import Array, Graph
 from convert.passes.place import clip_limits
 from edge_kit.core.errors import BadData
 from runtimes.faults import one_line
+from runtimes.scales import settle_scales
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 ACTIVATIONS = ("Relu", "Clip")
@@ -180,6 +181,7 @@ def read_model(path: Path) -> tuple[ModelProto, bool]:
         raise BadData(f"model file {str(path)!r} does not exist")
     try:
         model = onnx.load(str(path))
+        settle_scales(model)
         Graph(model)
     except Exception as fault:  # what a broken file makes protobuf and onnx raise has no common base
         raise BadData(f"{str(path)!r} is not a valid ONNX file: {one_line(fault)}") from None

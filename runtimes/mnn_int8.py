@@ -21,6 +21,7 @@ import numpy as np
 from edge_kit.core.errors import BadData, MissingDependency
 from edge_kit.core.tensors import Array
 from runtimes.faults import one_line
+from runtimes.scales import settle_scales
 
 MOST = 127
 EXACT = ("Conv", "Add")
@@ -144,6 +145,7 @@ def split_quantized(graph: Path, float_graph: Path, table: Path) -> int:
         for value in model.graph.output:
             value.type.tensor_type.shape.SetInParent()  # which the checker asks for, and some writers leave out
         onnx.checker.check_model(model)
+        settle_scales(model)
         layers = _split(onnx, model)
         onnx.save(model, str(float_graph))
     except BadData:

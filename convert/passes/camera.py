@@ -151,7 +151,7 @@ def settle_constant_channel(graph: Graph, pixels: Pixels) -> int:
     For a graph whose first convolution has its quantizers.
     """
     done = 0
-    for conv in graph.consumers(f"{pixels.tensor}.dequantized"):
+    for conv in graph.consumers(f"{pixels.tensor}.dq"):
         weight, bias = (graph.producer(name) for name in conv.input[1:3])
         if not pixels.step or weight is None or bias is None:
             continue

@@ -106,11 +106,11 @@ def _constant(graph: Graph, name: str, value: float, kind: np.dtype[Any]) -> Nod
     """A number as one of the ends of a grid from or to 0."""
     steps = np.iinfo(kind)
     most, zero = (steps.max, steps.min) if value > 0 else (steps.min, steps.max)
-    graph.constants[f"{name}.quantized"] = np.array(most, kind)
+    graph.constants[f"{name}.q"] = np.array(most, kind)
     graph.constants[f"{name}.zero"] = np.array(zero, kind)
-    return _dequantizer(graph, name, f"{name}.quantized", abs(value) / (steps.max - steps.min), f"{name}.zero")
+    return _dequantizer(graph, name, f"{name}.q", abs(value) / (steps.max - steps.min), f"{name}.zero")
 
 
 def _dequantizer(graph: Graph, name: str, integers: str, scale: float, zero: str) -> NodeProto:
     graph.constants[f"{name}.scale"] = np.array(scale, np.float32)
-    return helper.make_node("DequantizeLinear", [integers, f"{name}.scale", zero], [name], f"{name}.dequantize")
+    return helper.make_node("DequantizeLinear", [integers, f"{name}.scale", zero], [name], f"{name}.dq")

@@ -52,12 +52,12 @@ def _quantize(graph: Graph, name: str, largest: float) -> None:
     graph.constants[grid[0]], graph.constants[grid[1]] = np.array(largest / TOP, np.float32), np.array(0, np.int8)
     readers = graph.consumers(name)
     pair = [
-        helper.make_node("QuantizeLinear", [name, *grid], [f"{name}.stored"], name=f"{name}.quantize"),
-        helper.make_node("DequantizeLinear", [f"{name}.stored", *grid], [f"{name}.read"], name=f"{name}.dequantize"),
+        helper.make_node("QuantizeLinear", [name, *grid], [f"{name}.q"], name=f"{name}.q"),
+        helper.make_node("DequantizeLinear", [f"{name}.q", *grid], [f"{name}.dq"], name=f"{name}.dq"),
     ]
     for node in pair:
         graph.insert_before(readers[0], node)
     for reader in readers:
         for place, read in enumerate(reader.input):
             if read == name:
-                reader.input[place] = f"{name}.read"
+                reader.input[place] = f"{name}.dq"

@@ -8,6 +8,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from convert.graph import Array, Graph, attribute, label
+from convert.halves import to_half
 from convert.pairs import fit_any_pairs, fit_channels, fit_pairs, is_depthwise
 from convert.passes.gates import GATES, may_be_gate
 from convert.quantization import STEPS, Quantization, Range
@@ -15,7 +16,7 @@ from runtimes.targets import DEFAULT_ENGINE, Target
 
 WEIGHTED = ("Conv", "Gemm")
 MOST_BIAS = 2**30  # steps that the INT32 of a bias is filled up to; the rest is room for the sums of products
-DEQUANTIZED = ".dequantized"  # behind the name of an activation: what its dequantizer gives
+DEQUANTIZED = ".dq"  # behind the name of an activation: what its dequantizer gives
 SAME_GRID = (
     "DepthToSpace",
     "Flatten",
@@ -233,12 +234,12 @@ def _quantize_tensor(graph: Graph, name: str, span: Range, target: Target) -> np
     graph.constants[f"{name}.zero"] = zero
     grid = [f"{name}.scale", f"{name}.zero"]
     pair = [
-        helper.make_node("QuantizeLinear", [name, *grid], [f"{name}.quantized"], name=f"{name}.quantize"),
+        helper.make_node("QuantizeLinear", [name, *grid], [f"{name}.q"], name=f"{name}.q"),
         helper.make_node(
             "DequantizeLinear",
-            [f"{name}.quantized", *grid],
+            [f"{name}.q", *grid],
             [f"{name}{DEQUANTIZED}"],
-            name=f"{name}.dequantize",
+            name=f"{name}{DEQUANTIZED}",
         ),
     ]
     at = next((i for i, node in enumerate(graph.nodes) if name in node.output), -1) + 1
@@ -265,14 +266,14 @@ def _quantize_weight(
     if bias is not None and not target.symmetric:
         # A channel of tiny or no weights, as a batch norm that was trained away leaves, would clip its bias.
         scale = np.maximum(scale, np.abs(bias) / (float(input_scale) * MOST_BIAS)).astype(np.float32)
-    quantized, scale = _fit(node, weight, target)(filters, scale)
+    quantized, scale = _fit(node, weight, target)(filters, to_half(scale))
     if bias is not None and mean is not None:
         rounded = quantized * scale.reshape(-1, *[1] * (filters.ndim - 1))
         bias = (bias - _shift(rounded - filters, mean)).astype(np.float32)
     stored = np.ascontiguousarray(np.moveaxis(quantized, 0, axis))
     _insert_constant(graph, node, 1, stored, scale, axis, zeros=target.symmetric)
     if bias is not None and target.symmetric:
-        node.input[2] = f"{node.output[0]}.bias"
+        node.input[2] = f"{node.output[0]}.b"
         graph.constants[node.input[2]] = bias
     elif bias is not None:
         bias_scale = (input_scale * scale).astype(np.float32)
@@ -324,16 +325,14 @@ def weight_scale(rows: Array, found: Array | None) -> Array:
 def _insert_constant(
     graph: Graph, node: NodeProto, position: int, values: Array, scale: Array, axis: int, *, zeros: bool = False
 ) -> None:
-    fresh = f"{node.output[0]}.{'weight' if position == 1 else 'bias'}"
-    graph.constants[f"{fresh}.quantized"] = values
+    fresh = f"{node.output[0]}.{'w' if position == 1 else 'b'}"
+    graph.constants[f"{fresh}.q"] = values
     graph.constants[f"{fresh}.scale"] = scale.astype(np.float32)
-    inputs = [f"{fresh}.quantized", f"{fresh}.scale"]
-    if node.op_type == "Gemm" or zeros:
-        # ONNX Runtime fuses a Gemm only when its zero points are written out
+    inputs = [f"{fresh}.q", f"{fresh}.scale"]
+    if position == 1 and (node.op_type == "Gemm" or zeros):
+        # ONNX Runtime fuses a Gemm only where its weight's zero points are written out
         graph.constants[f"{fresh}.zero"] = np.zeros(scale.shape, values.dtype)
         inputs.append(f"{fresh}.zero")
-    dequantize = helper.make_node(
-        "DequantizeLinear", inputs, [f"{fresh}.dequantized"], axis=axis, name=f"{fresh}.dequantize"
-    )
+    dequantize = helper.make_node("DequantizeLinear", inputs, [f"{fresh}.dq"], axis=axis, name=f"{fresh}.dq")
     graph.insert_before(node, dequantize)
-    node.input[position] = f"{fresh}.dequantized"
+    node.input[position] = f"{fresh}.dq"

@@ -104,9 +104,7 @@ def test_the_weights_of_the_file_are_those_that_training_rounded_to(
 ) -> None:
     """A batch norm of negative gain turns the signs of a channel."""
     graph, _ = int8
-    stored = [
-        value for name, value in graph.constants.items() if name.endswith(".weight.quantized") and value.ndim == 4
-    ]
+    stored = [value for name, value in graph.constants.items() if name.endswith(".w.q") and value.ndim == 4]
     rounded = []
     for layer in layers_of(net)[:-1]:
         weight = layer.weight.numpy()

@@ -97,7 +97,7 @@ def scale_of_another(graph: Graph, node: NodeProto) -> str:
     """The activation that the node makes is read back with 1.5 times the scale it is stored with."""
     name = node.output[0]
     graph.constants[f"{name}.wrong_scale"] = graph.constants[f"{name}.scale"] * np.float32(1.5)
-    dequantize = next(n for n in graph.nodes if n.output[0] == f"{name}.dequantized")
+    dequantize = next(n for n in graph.nodes if n.output[0] == f"{name}.dq")
     dequantize.input[1] = f"{name}.wrong_scale"
     return name
 
@@ -106,6 +106,6 @@ def zero_point_moved(graph: Graph, node: NodeProto) -> str:
     """The zero point of the activation that the node makes is 20 levels off, in the dequantizer alone."""
     name = node.output[0]
     graph.constants[f"{name}.wrong_zero"] = graph.constants[f"{name}.zero"] + np.array(20, np.uint8)
-    dequantize = next(n for n in graph.nodes if n.output[0] == f"{name}.dequantized")
+    dequantize = next(n for n in graph.nodes if n.output[0] == f"{name}.dq")
     dequantize.input[2] = f"{name}.wrong_zero"
     return name

@@ -61,14 +61,14 @@ def placed(kernel: int, height: int | str, side: int | str, how: dict[str, objec
     return graph, pixels
 
 
-def first_outputs(graph: Graph, folder: Path, name: str = "c.dequantized", crops: np.ndarray = CROPS) -> np.ndarray:
+def first_outputs(graph: Graph, folder: Path, name: str = "c.dq", crops: np.ndarray = CROPS) -> np.ndarray:
     onnx.save(graph.to_model(extra_outputs=[name]), str(folder / "exposed.onnx"))
     return get_runtime("onnx").load(folder / "exposed.onnx").run({"image": crops})[name]
 
 
 def step_of(graph: Graph) -> float:
     """Of the grid of the first convolution's output."""
-    [node] = [node for node in graph.nodes if node.output[0] == "c.dequantized"]
+    [node] = [node for node in graph.nodes if node.output[0] == "c.dq"]
     return float(graph.constants[node.input[1]])
 
 

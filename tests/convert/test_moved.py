@@ -75,7 +75,7 @@ def test_all_that_is_moved_keeps_one_grid_and_zeros_that_come_in_are_its_zero_po
     scales = {name: float(graph.constants[f"{name}.scale"]) for name in ("a0", "clips", "part0", "joined", "frames")}
     assert len(set(scales.values())) == 1, scales
     [pad] = [node for node in graph.nodes if node.op_type == "Pad"]
-    assert pad.input[0] == "clips.quantized" and pad.output[0] == "padded.quantized"
+    assert pad.input[0] == "clips.q" and pad.output[0] == "padded.q"
     assert graph.constants[pad.input[2]] == graph.constants["a0.zero"] == -128
 
 

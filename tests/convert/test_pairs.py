@@ -97,7 +97,7 @@ def test_a_channel_whose_pairs_fit_keeps_its_full_range_and_its_neighbour_does_n
     assert stored[0].tolist() == [127, -127, 64, 1]
     assert scale[0] == full_scale(weight)[0]
     assert stored[1].astype(int).sum() == 128
-    assert scale[1] == pytest.approx(255 * (127 + 64) / 32767 / 127, rel=1e-6)
+    assert scale[1] == pytest.approx(255 * (127 + 64) / 32767 / 127, rel=2**-12)
 
 
 def test_a_convolution_of_one_channel_a_filter_is_depthwise_and_a_grouped_one_is_not() -> None:

@@ -54,8 +54,8 @@ def test_its_answers_stay_near_the_float_ones(net: Callable[[], Graph], tmp_path
 def test_of_two_convolutions_that_are_summed_the_first_is_rounded() -> None:
     graph = lowered(shortcut_net(), "tensorrt")
     first, second = (node for node in graph.nodes if node.op_type == "Add")
-    assert list(first.input) == ["c1.dequantized", "c2"]
-    assert list(second.input) == ["r1.dequantized", "p.dequantized"]
+    assert list(first.input) == ["c1.dq", "c2"]
+    assert list(second.input) == ["r1.dq", "p.dq"]
     assert operators(graph).count("QuantizeLinear") == 7
 
 
