@@ -6,7 +6,7 @@ See `scripts/int8-arithmetic`.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -67,8 +67,9 @@ class Row:
     ok: bool | None
 
 
-def measure(trained: Trained) -> list[Row]:
+def measure(trainings: Sequence[Trained]) -> list[Row]:
     """Compress a network for both arithmetics, have ONNX Runtime quantize its float graph, and run both files twice."""
+    [trained] = trainings
     bundle = trained.compressed(replace(trained.request, target=SAFE))
     full = bundle / FULL / f"{MAIN}.onnx"
     with tempfile.TemporaryDirectory() as made:

@@ -23,6 +23,7 @@ from edge_kit.pipeline.inputs import DataRequest, base_settings, model_data
 from edge_kit.pipeline.runner import Runner
 from edge_kit.pipeline.sources import open_folder
 from edge_kit.pipeline.subject import subject_of
+from edge_kit.pipeline.train import TrainRequest, train_model
 from edge_kit.report.progress import ConsoleReporter
 from edge_kit.tasks import TASKS, Task
 from edge_kit.tasks.classify import BATCH, are_top
@@ -35,6 +36,9 @@ NetworksArgument = Annotated[
     list[str] | None, typer.Argument(help="Classifiers of the zoo.", show_default=", ".join(NETWORKS))
 ]
 CalibrationOption = Annotated[int, typer.Option(help="Training samples that every quantizer is given.")]
+TrainingsOption = Annotated[
+    int, typer.Option(help="How often each network is trained, from other random weights; intervals are then of these.")
+]
 WeightsOption = Annotated[Path | None, typer.Option(help="Of a network that is named alone.", show_default="trained")]
 
 
@@ -93,25 +97,34 @@ def measure_each(
     calibration: int,
     weights: Path | None,
     workspace: Path | None,
-    measure: Callable[[Trained], list[R]],
+    measure: Callable[[Sequence[Trained]], list[R]],
+    trainings: int = 1,
 ) -> list[R]:
     """The rows of one network after the other.
 
     Args:
         name: Of the script, for its log.
         weights: Of the only network.
+        measure: Is given a network as each training left it.
 
     Raises:
-        UsageError: Weights for more than one.
+        UsageError: Weights for more than one, or for several trainings.
     """
     if weights is not None and len(networks) != 1:
         raise UsageError("--weights are of one network; name it")
+    if weights is not None and trainings > 1:
+        raise UsageError("--trainings makes weights and --weights gives them; leave one out")
     rows: list[R] = []
     for network in networks:
         with ConsoleReporter() as reporter:
             runner = make_runner(workspace, name, reporter)
-            rows += measure(Trained.find(network, calibration, weights, runner))
+            given = [weights] if trainings == 1 else [_train(network, seed, runner) for seed in range(trainings)]
+            rows += measure([Trained.find(network, calibration, one, runner) for one in given])
     return rows
+
+
+def _train(network: str, seed: int, runner: Runner) -> Path:
+    return Path(train_model(TrainRequest(network, seed=seed), runner, None)["weights"])
 
 
 def conclude(rows: list[R], show: Callable[[list[R]], None], as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from scripts.int8_accuracy import Row as AccuracyRow
 from scripts.int8_accuracy import rows_of
 from scripts.int8_rivals import SIDE, pictures
 from scripts.int8_table import OF_FP32, Ratio, Row, claim, claims_of
@@ -53,7 +54,7 @@ def test_int8_is_held_to_what_it_may_lose_and_to_its_rivals_sample_by_sample() -
         return Answers(right.astype(int), right)
 
     answers = {"fp32": but_for(0), "ptq": but_for(6), "quantize_static": but_for(2), "nncf": but_for(900)}
-    found = {row.model: row for row in rows_of("n", answers)}
+    found = {row.model: row for row in rows_of("n", [answers])}
     assert (found["ptq"].top1, round(found["ptq"].change.value, 3), found["ptq"].ok) == (99.4, -0.6, False)
     assert [round(row.same, 3) for row in found.values()] == [100, 99.4, 99.8, 10]
     better = found["quantize_static"].ours_minus_it
@@ -62,4 +63,21 @@ def test_int8_is_held_to_what_it_may_lose_and_to_its_rivals_sample_by_sample() -
     assert found["nncf"].ok
     assert found["fp32"].ok is None
     worse = {**answers, "ptq": but_for(30), "quantize_static": but_for(0)}
-    assert not {row.model: row for row in rows_of("n", worse)}["quantize_static"].ok
+    assert not {row.model: row for row in rows_of("n", [worse])}["quantize_static"].ok
+
+
+def test_what_one_training_shows_for_sure_and_another_refutes_is_luck() -> None:
+    def trained(theirs: int) -> dict[str, Answers]:
+        rights = {"fp32": 100, "ptq": 101, "quantize_static": 100 - theirs}
+        made = {form: np.arange(1000) >= wrong for form, wrong in rights.items()}
+        return {form: Answers(right.astype(int), right) for form, right in made.items()}
+
+    def theirs(*gains: int) -> AccuracyRow:
+        return next(row for row in rows_of("n", [trained(gain) for gain in gains]) if row.model == "quantize_static")
+
+    assert not theirs(16).ok
+    several = theirs(16, -5, -9, 17, 2)
+    assert (several.trainings, several.ok) == (5, True)
+    assert several.ours_minus_it is not None
+    assert (round(several.top1, 2), round(several.ours_minus_it.value, 2)) == (90.42, -0.52)
+    assert not theirs(16, 15, 17, 14, 16).ok, "what all of them show is none"

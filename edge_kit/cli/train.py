@@ -45,6 +45,10 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples a step over all devices.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At the top of the schedule.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of random weights, order and augmentation: what another gives is luck.", min=0),
+    ] = None,
     accumulate: Annotated[
         int, typer.Option(help="Pieces to compute a batch in, one after another: less memory, the same result.")
     ] = 1,
@@ -74,6 +78,7 @@ def train(
         epochs,
         batch,
         learning_rate,
+        seed,
         Compute(accumulate, amp),
         Devices.parse(devices, hosts, host),
         preview,

@@ -28,7 +28,7 @@ class TrainRequest:
         data: Folder in the model's published format; None for the mini set.
         from_scratch: Random weights and the long schedule instead of the packaged weights and the short one.
         weights: File of weights to go on from, or `pretrained`; on the mini set by the long schedule, if there is one.
-        epochs: Instead of the recipe's; likewise `batch` and `learning_rate`.
+        epochs: Instead of the recipe's; likewise `batch`, `learning_rate` and `seed`.
         preview: Steps between two previews; 0 for none.
         logs: Folder for curves that TensorBoard shows.
     """
@@ -41,6 +41,7 @@ class TrainRequest:
     epochs: int | None = None
     batch: int | None = None
     learning_rate: float | None = None
+    seed: int | None = None
     compute: Compute = Compute()
     devices: Devices = Devices()
     preview: int = 0
@@ -92,6 +93,7 @@ def _recipe(recipe: Recipe, request: TrainRequest) -> Recipe:
         "epochs": request.epochs,
         "batch_size": request.batch,
         "learning_rate": request.learning_rate,
+        "seed": request.seed,
     }
     return replace(recipe, **{name: value for name, value in asked.items() if value is not None})
 

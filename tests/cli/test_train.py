@@ -70,6 +70,13 @@ def test_random_weights_begin_as_the_recipe_says_and_given_ones_as_they_are(
     np.testing.assert_allclose(scales[1], scales[2], atol=1e-6)
 
 
+def test_another_seed_is_another_training_and_the_recipe_s_own_is_the_same(alone: Result, session_cli: Cli) -> None:
+    same, other = (session_cli(*TRAIN, "--seed", seed) for seed in ("0", "1"))
+    assert same.code == other.code == 0, same.err + other.err
+    assert same.json["weights"] == alone.json["weights"]
+    assert losses_of(other)[:3] != losses_of(alone)[:3]
+
+
 def losses_of(run: Result) -> list[float]:
     return json.loads((Path(run.json["weights"]).parent / "losses.json").read_text())
 
