@@ -16,6 +16,14 @@ def test_a_claim_is_short_only_where_noise_cannot_explain_it() -> None:
     assert claim("n", "time", Ratio(1.05, 1.02, 1.08), 1.0).state == "short"
 
 
+def test_what_no_one_could_reach_is_told_from_what_we_did_not() -> None:
+    slow, low, high = Ratio(0.92, 0.91, 0.93), Ratio(0.7, 0.69, 0.71), Ratio(0.91, 0.9, 0.92)
+    assert claim("n", "way", slow, 0.8, floor=high).state == "out of reach"
+    assert claim("n", "way", slow, 0.8, floor=low).state == "short"
+    assert claim("n", "way", low, 0.8, floor=high).state == "ok"
+    assert claim("n", "way", slow, 0.8, floor=Ratio(0.81, 0.79, 0.83)).state == "short"
+
+
 def test_a_size_is_exact_and_gets_no_leave() -> None:
     assert claim("n", "size", Ratio(0.2601, 0.2601, 0.2601), 0.26).state == "short"
     assert claim("n", "size", Ratio(0.26, 0.26, 0.26), 0.26).state == "ok"
