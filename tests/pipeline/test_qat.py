@@ -33,7 +33,7 @@ def test_it_trains_on_instead_of_calibrating_and_every_layer_is_in_int8(qat_run:
 def test_the_receipt_tells_the_recipe(qat_run: Result) -> None:
     receipt = Bundle(Path(qat_run.json["bundle"])).receipt()
     assert receipt["request"]["quantize"] == "qat"
-    assert receipt["quantization"]["settings"]["recipe"]["learning_rate"] == pytest.approx(0.005)
+    assert receipt["quantization"]["settings"]["recipe"]["learning_rate"] == pytest.approx(0.0005)
     assert receipt["quantization"]["training"]["steps"] == 20
 
 

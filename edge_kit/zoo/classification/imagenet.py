@@ -73,7 +73,6 @@ def packaged_setup(weights: str) -> Setup:
         # Half a network must learn again; with 4,096 pictures it learns them by heart and ends at 94 %.
         made_for_recovery=MiniSettings(train=16_384, evaluation=1000, side=64),
         weights=weights,
-        qat=Recipe(epochs=1, batch_size=64, learning_rate=0.0003, weight_decay=5e-4),
     )
 
 
