@@ -259,20 +259,24 @@ def quantize(context: Context) -> None:
 
 @stage
 def qat(context: Context) -> None:
-    """Training with the rounding in it, then every graph with the ranges that it learnt, as fake-quantized ONNX."""
+    """Training with the rounding in it, then every graph with the ranges that it learnt, as fake-quantized ONNX.
+
+    What the task's labels allow for is taught by the float network.
+    """
     from compress.quantize.qat import Quantizers
     from convert.export import input_specs, paddle_to_onnx
     from convert.passes.learnt import place_ranges_in
+    from edge_kit.train.imitate import imitating
     from edge_kit.train.statistics import frozen_statistics
     from edge_kit.train.trainer import fit, run_through
 
     task, dataset = TASKS.get(model_of(context.settings).task), open_dataset(context)
     recipe = Recipe(**context.settings["recipe"])
-    net = build_network(context, dataset, recipe.seed)
+    net, teacher = (build_network(context, dataset, recipe.seed) for _ in range(2))
     quantizers = Quantizers(*(spec.part(net) for spec in graphs_of(context).values()))
     with frozen_statistics(net), quantizers.growing():
         run_through(net, task, dataset, recipe, FIRST_RANGES)
-        report = fit(net, task, dataset, recipe, context.scratch, context.progress)
+        report = fit(net, imitating(task, teacher), dataset, recipe, context.scratch, context.progress)
     ranges, placed = quantizers.ranges(), set()
     for name, spec in graphs_of(context).items():
         trained, out = context.scratch / f"{name}.trained", context.out / f"{name}.onnx"

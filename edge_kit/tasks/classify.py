@@ -43,6 +43,12 @@ class Classify:
             loss = loss + AUXILIARY_WEIGHT * functional.cross_entropy(side, label, soft_label=label.ndim == 2)
         return loss
 
+    def answers(self, net: Any, batch: Any) -> Any:
+        """(N, classes), the share of each class."""
+        from paddle.nn import functional
+
+        return functional.softmax(net(batch[self.sample]))
+
     def feeds(self, graphs: Graphs, batch: Tensors) -> dict[str, Tensors]:
         return {MAIN: {self.sample: batch[self.sample]}}
 

@@ -24,7 +24,14 @@ class ClassifyText:
     def loss(self, net: Any, batch: Any) -> Any:
         from paddle.nn import functional
 
-        return functional.cross_entropy(net(batch[IDS], batch[LENGTHS]), batch["label"])
+        label = batch["label"]  # (N,) classes, or (N, classes) shares of them
+        return functional.cross_entropy(net(batch[IDS], batch[LENGTHS]), label, soft_label=label.ndim == 2)
+
+    def answers(self, net: Any, batch: Any) -> Any:
+        """(N, classes), the share of each class."""
+        from paddle.nn import functional
+
+        return functional.softmax(net(batch[IDS], batch[LENGTHS]))
 
     def feeds(self, graphs: Graphs, batch: Tensors) -> dict[str, Tensors]:
         return {MAIN: {IDS: batch[IDS], LENGTHS: batch[LENGTHS]}}

@@ -13,14 +13,8 @@ from edge_kit.core.tensors import Array, Graphs, Tensors
 from edge_kit.data.dataset import Dataset
 
 
-class Task(Protocol):
-    """One kind of problem.
-
-    Attributes:
-        name: As zoo entries name it.
-    """
-
-    name: str
+class Objective(Protocol):
+    """What training needs of a task."""
 
     def loss(self, net: Any, batch: Any) -> Any:
         """The scalar to minimise, as a Paddle tensor.
@@ -30,6 +24,16 @@ class Task(Protocol):
             batch: Paddle tensors by name.
         """
         ...
+
+
+class Task(Objective, Protocol):
+    """One kind of problem.
+
+    Attributes:
+        name: As zoo entries name it.
+    """
+
+    name: str
 
     def feeds(self, graphs: Graphs, batch: Tensors) -> Mapping[str, Tensors]:
         """The inputs of every graph for one batch of the data set, by graph name.
@@ -53,6 +57,15 @@ class Likening(Protocol):
 
     def likeness(self, reference: Graphs, candidate: Graphs, dataset: Dataset, samples: int) -> tuple[Metric, ...]:
         """Further numbers, shown beside the agreement and held to nothing."""
+        ...
+
+
+@runtime_checkable
+class Imitable(Objective, Protocol):
+    """A task whose labels a trained network can give in place of the data: what it is sure of, and how sure."""
+
+    def answers(self, net: Any, batch: Any) -> Any:
+        """What `net`, in evaluation mode, says of a batch, as `loss` takes it for `label`; Paddle tensors."""
         ...
 
 

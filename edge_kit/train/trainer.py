@@ -18,7 +18,7 @@ from edge_kit.core.progress import Progress
 from edge_kit.core.tensors import Tensors
 from edge_kit.core.weights import load_weights, read_metadata, save_weights
 from edge_kit.data.dataset import Dataset
-from edge_kit.tasks.task import Alternating, Explorer, Task
+from edge_kit.tasks.task import Alternating, Explorer, Objective
 from edge_kit.train.average import Average
 from edge_kit.train.compute import CPU, Compute
 from edge_kit.train.depthwise import fast_depthwise
@@ -57,7 +57,7 @@ class TrainReport:
 
 def fit(
     net: Any,
-    task: Task,
+    task: Objective,
     dataset: Dataset,
     recipe: Recipe,
     scratch: Path,
@@ -137,7 +137,7 @@ def _on_cpu() -> bool:
     return bool(paddle.device.get_device() == CPU)
 
 
-def run_through(net: Any, task: Task, dataset: Dataset, recipe: Recipe, batches: int) -> None:
+def run_through(net: Any, task: Objective, dataset: Dataset, recipe: Recipe, batches: int) -> None:
     """Show `net` the first training batches in training mode, without learning anything but running statistics."""
     train_mode(net, recipe)
     with paddle.no_grad():
@@ -150,7 +150,7 @@ class _Run:
     """A training run in progress: all that a checkpoint must hold."""
 
     def __init__(
-        self, net: Any, task: Task, recipe: Recipe, total: int, scratch: Path, compute: Compute, peers: Peers
+        self, net: Any, task: Objective, recipe: Recipe, total: int, scratch: Path, compute: Compute, peers: Peers
     ) -> None:
         self.net, self.task, self.recipe, self.total = net, task, recipe, total
         self.step = 0
@@ -308,7 +308,7 @@ def _half_precision() -> AbstractContextManager[Any]:
     return guard
 
 
-def _grouped(task: Task, net: Any, parameters: list[Any]) -> dict[str, list[Any]]:
+def _grouped(task: Objective, net: Any, parameters: list[Any]) -> dict[str, list[Any]]:
     """The parameters that are trained together, by group; all of them where the task names no groups."""
     if not isinstance(task, Alternating):
         return {"": parameters}
