@@ -348,13 +348,13 @@ def _placement(graph: Graph, kept: Collection[str]) -> tuple[dict[str, int], dic
             stored.update(node.output)
         read = node.input[:2] if node.op_type in (*WEIGHTED, *GATES, "Add") else node.input[:1]
         read = node.input if node.op_type == "Concat" else read
-        placed = node.op_type in QUANTIZABLE and label(node) not in kept and dequantized.issuperset(read)
-        if node.op_type in REGRID and node.output[0] in graph.outputs:
-            placed = False
-        if node.op_type in SAME_GRID and not only_moves(node):
-            placed = False
-        if node.op_type in GATES and node.output[0] not in rounded:
-            placed = False
+        stays_float = (
+            label(node) in kept
+            or (node.op_type in REGRID and node.output[0] in graph.outputs)
+            or (node.op_type in SAME_GRID and not only_moves(node))
+            or (node.op_type in GATES and node.output[0] not in rounded)
+        )
+        placed = node.op_type in QUANTIZABLE and dequantized.issuperset(read) and not stays_float
         in_int8 = placed or node.op_type == DYNAMIC_LSTM or node.input[0] in stored
         (quantized if in_int8 else left)[node.op_type] += 1
     return dict(quantized), dict(left)
