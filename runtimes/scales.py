@@ -62,7 +62,8 @@ def _value(node: Any, given: list[Array]) -> Array | None:
     if any(one.ndim > 1 for one in given):
         return None
     kinds = [one.dtype for one in given]
-    if node.op_type == "Mul" and kinds == [np.float32, np.float32]:
+    fits = len({one.size for one in given} - {1}) <= 1
+    if node.op_type == "Mul" and kinds == [np.float32, np.float32] and fits:
         return np.asarray(given[0] * given[1])
     if (
         node.op_type == "Cast"

@@ -72,8 +72,9 @@ def test_what_is_read_elsewhere_as_well_is_a_number_there_too() -> None:
         [cast("codes", "w"), helper.make_node("Mul", ["w", "f"], ["y"])],
         [helper.make_node("Mul", ["x", "f"], ["s"]), dequantize("codes", "s", "y")],
         [helper.make_node("Add", ["f", "f"], ["s"]), dequantize("codes", "s", "y")],
+        [cast("h", "s"), helper.make_node("Mul", ["f", "s"], ["t"]), dequantize("codes", "t", "y")],
     ],
-    ids=["an output", "a cast output", "weights", "computed from an input", "another operator"],
+    ids=["an output", "a cast output", "weights", "computed from an input", "another operator", "sizes that differ"],
 )
 def test_all_else_stays(nodes: list[onnx.NodeProto]) -> None:
     given = model(nodes, ("y",), h=HALVES, f=np.ones(4, np.float32), codes=CODES)
