@@ -34,7 +34,8 @@ from scripts.trained import (
 from tests.convert.nodes import compare_nodes, tensors
 
 SAFE = "x86-avx2"  # the target that is for both arithmetics
-OURS, NAIVE = f"ours, {SAFE}", "quantize_static"
+FULL_RANGE = "x86-vnni"  # the target that is for one
+OURS, OURS_FULL, NAIVE = f"ours, {SAFE}", f"ours, {FULL_RANGE}", "quantize_static"
 MOST_APART = 0.2  # points
 HELD = ("QLinearConv", "QGemm")  # operators that must equal the engine's, bit for bit
 NODE_SAMPLES = 4  # that every node is compared on
@@ -68,13 +69,17 @@ class Row:
 
 
 def measure(trainings: Sequence[Trained]) -> list[Row]:
-    """Compress a network for both arithmetics, have ONNX Runtime quantize its float graph, and run both files twice."""
+    """Compress a network for both arithmetics and for one, have ONNX Runtime quantize it, and run all files twice."""
     [trained] = trainings
-    bundle = trained.compressed(replace(trained.request, target=SAFE))
-    full = bundle / FULL / f"{MAIN}.onnx"
+    bundles = {
+        model: trained.compressed(replace(trained.request, target=target))
+        for model, target in ((OURS, SAFE), (OURS_FULL, FULL_RANGE))
+    }
+    full = bundles[OURS] / FULL / f"{MAIN}.onnx"
     with tempfile.TemporaryDirectory() as made:
         quantize_with_onnxruntime(full, Path(made), trained.calibration(full), [ORT_QDQ])
-        files = {OURS: bundle / SMALL / f"{MAIN}.onnx", NAIVE: Path(made) / ORT_QDQ}
+        files = {model: bundle / SMALL / f"{MAIN}.onnx" for model, bundle in bundles.items()}
+        files[NAIVE] = Path(made) / ORT_QDQ
         return [row_of(trained, model, path) for model, path in files.items()]
 
 
