@@ -19,6 +19,7 @@ from convert.parity import measure_parity
 from edge_kit.core.errors import CheckError, EdgeKitError
 from edge_kit.core.records import Check
 from edge_kit.core.tensors import MAIN, Array, Run
+from edge_kit.report.console import open_console
 from edge_kit.report.tables import print_checks
 from runtimes.faults import one_line
 from runtimes.hosts import Host, ThisMachine
@@ -134,7 +135,7 @@ def main(
         if not (made / PICTURES).exists():
             make_models(made, pictures)
         checks = check(folder, made, lambda text: console.print(text, style="dim", highlight=False))
-    print_checks(Console(), checks)
+    print_checks(open_console(), checks)
     if not all(one.ok for one in checks):
         raise CheckError("ARM does not compute what was predicted; see the table")
 

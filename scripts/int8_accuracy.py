@@ -15,7 +15,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from edge_kit.cli.options import JsonOption, WorkspaceOption
@@ -23,6 +22,7 @@ from edge_kit.core.bundle import FULL, SMALL
 from edge_kit.core.tensors import MAIN
 from edge_kit.pipeline.baseline import Interval, paired_difference
 from edge_kit.pipeline.compress import PTQ, QAT
+from edge_kit.report.console import open_console
 from runtimes.compare import student
 from runtimes.registry import get_runtime
 from runtimes.targets import cpu_name, this_machine
@@ -124,7 +124,7 @@ def forms_of(qat: bool, trained: Trained) -> dict[str, Answers]:
 
 def print_rows(rows: list[Row], calibration: int) -> None:
     """A row a form, and the conditions."""
-    console = Console()
+    console = open_console()
     table = Table()
     for column in (
         "network",

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from convert.emulate import Arithmetic, emulated
 from edge_kit.cli.options import JsonOption, WorkspaceOption
 from edge_kit.core.bundle import FULL, SMALL
 from edge_kit.core.tensors import MAIN
+from edge_kit.report.console import open_console
 from runtimes.targets import cpu_name, this_machine
 from scripts.command import run_command
 from scripts.int8_rivals import ORT_QDQ, quantize_with_onnxruntime
@@ -109,7 +109,7 @@ def row_of(trained: Trained, model: str, graph: Path) -> Row:
 
 def print_rows(rows: list[Row], calibration: int) -> None:
     """A row a file, and the conditions."""
-    console = Console()
+    console = open_console()
     table = Table()
     for column in ("network", "file", "samples", "VNNI %", "without %", "same %", "saturated", "equal nodes", ""):
         table.add_column(column, justify="left" if column in ("network", "file", "") else "right")

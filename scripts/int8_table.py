@@ -14,13 +14,13 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from edge_kit.core.errors import CheckError, EdgeKitError, unknown_name
 from edge_kit.core.images import PIXELS, NormalisedPreprocess, read_preprocess
 from edge_kit.core.tensors import MAIN, Array
 from edge_kit.report.bench import bench_progress
+from edge_kit.report.console import open_console
 from runtimes.bench import BenchSettings, BenchTarget, Progress, loaded
 from runtimes.compare import SMALLEST, compare
 from runtimes.conditions import noise
@@ -245,7 +245,7 @@ def claims_of(network: str, rows: Sequence[Row], ratio: Callable[[Kind, Kind], R
 
 def print_report(report: Report) -> None:
     """A row a model, then a row a claim, then the conditions."""
-    console = Console()
+    console = open_console()
     for network in dict.fromkeys(row.network for row in report.rows):
         models = Table(title=network)
         for column in ("engine", "model", "p50 ms", "of fp32", "size MB", "top-1 as fp32"):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from edge_kit.report.console import open_console
 from runtimes.bench import BenchReport, BenchRow, Placed
 from runtimes.endurance import Camera, Curve
 from runtimes.protocol import OperatorTime
@@ -35,7 +36,7 @@ def bench_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 def print_bench(report: BenchReport, curves: Sequence[Curve] = (), cameras: Sequence[Camera] = ()) -> None:
     """A row a graph, the conditions, then the verdicts; then what was asked for besides."""
-    console = Console()
+    console = open_console()
     _print_rows(console, report.rows)
     _print_conditions(console, report)
     if any(row.preprocess_ms is not None for row in report.rows):

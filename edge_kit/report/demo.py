@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from edge_kit.camera.meter import Summary
+from edge_kit.report.console import open_console
 
 
 def print_summary(summary: Summary) -> None:
     """Frames or lines and speed, the stages, and what went wrong and was survived."""
-    console = Console()
+    console = open_console()
 
     def line(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from edge_kit.report.console import open_console
 from edge_kit.report.tables import MARK
 
 
@@ -15,4 +15,4 @@ def print_findings(findings: list[dict[str, Any]]) -> None:
     table = Table(show_header=False)
     for finding in findings:
         table.add_row(MARK[finding["ok"]], finding["name"], finding["detail"])
-    Console().print(table)
+    open_console().print(table)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_kit.core.records import Check
+from edge_kit.report.console import open_console
 from edge_kit.report.tables import print_checks
 
 SHOWN_CLASSES = 20
@@ -15,7 +16,7 @@ SHOWN_CLASSES = 20
 
 def print_evaluated(report: dict[str, Any]) -> None:
     """A row each precision and runtime, the conditions, the classes, then the published rows."""
-    console = Console()
+    console = open_console()
     scored = [row for row in report["rows"] if row["metrics"]]
     names = [metric["name"] for metric in scored[0]["metrics"]]
     table = Table(title=report["model"])

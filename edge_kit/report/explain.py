@@ -8,13 +8,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from edge_kit.report.console import open_console
+
 BAR = 30  # characters that the longest time takes
 KINDS = 10
 
 
 def print_explained(report: dict[str, Any]) -> None:
     """Two tables a graph, and the conditions."""
-    console = Console()
+    console = open_console()
     for graph in report["graphs"]:
         _print_findings(console, graph, report)
         if graph["operators"]:

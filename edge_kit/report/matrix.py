@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from edge_kit.core.bundle import FULL, SMALL
+from edge_kit.report.console import open_console
 
 Document = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ class _Notes:
 
 def print_matrix(report: Document) -> None:
     """The table, then the notes and the conditions."""
-    console = Console()
+    console = open_console()
     notes = _Notes()
     table = Table()
     for i, heading in enumerate(_headings(report)):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from convert.lower import CAMERA_PASSES, PASSES
 from edge_kit.core.images import PIXELS
 from edge_kit.pipeline.pixels import check_input
+from edge_kit.report.console import open_console
 
 
 def describe_passes(form: str) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def describe_passes(form: str) -> list[dict[str, Any]]:
 
 def print_passes(passes: list[dict[str, Any]]) -> None:
     """A row a pass."""
-    console = Console()
+    console = open_console()
     table = Table(title="lowering, in order")
     table.add_column("", justify="right")
     table.add_column("pass", no_wrap=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from edge_kit.pipeline.reproduce import DIFFERS, HOLDS, UNCHECKED, Claim
+from edge_kit.report.console import open_console
 
 STYLES = {HOLDS: "green", DIFFERS: "red", UNCHECKED: "dim"}
 DIGITS = 12  # of a digest, as shown
@@ -16,7 +16,7 @@ DIGITS = 12  # of a digest, as shown
 
 def print_claims(bundle: str, claims: Sequence[Claim]) -> None:
     """A row a claim."""
-    console = Console()
+    console = open_console()
     table = Table(title=f"claims of {bundle}")
     for column in ("", "claim", "claimed", "here", "by how much, or why not"):
         table.add_column(column, justify="right" if column in ("claimed", "here") else "left")

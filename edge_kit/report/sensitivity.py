@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from edge_kit.report.console import open_console
 
 BAR = 30  # characters that the largest noise takes
 
 
 def print_ranking(report: dict[str, Any]) -> None:
     """A row a layer, the most harmful first, and the conditions."""
-    console = Console()
+    console = open_console()
     layers = report["layers"]
     table = Table(title=f"{report['id']}: one layer at a time in INT8")
     table.add_column("layer", overflow="fold")

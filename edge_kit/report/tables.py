@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_kit.core.records import Check, CompressReport
+from edge_kit.report.console import open_console
 
 MARK = {True: "[green]ok[/green]", False: "[red]short[/red]", None: "[dim]-[/dim]"}
 
 
 def print_report(report: CompressReport) -> None:
     """What `compress` measured: a row a model, then the checks, then where the bundle is."""
-    console = Console()
+    console = open_console()
     first = next(iter(report.models.values()))
     metric, plan = first.metric, first.latency
     table = Table(title=f"{report.id}")

@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_kit.core.records import Check
+from edge_kit.report.console import open_console
 from edge_kit.report.tables import print_checks
 
 
 def print_verified(reports: list[dict[str, Any]]) -> None:
     """A table of checks a bundle, after that of its runtimes where they were asked for."""
-    console = Console()
+    console = open_console()
     for report in reports:
         console.print(f"{report['bundle']}  {report['digest']}", highlight=False, soft_wrap=True)
         if "parity" in report:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from edge_kit.report.console import open_console
 from edge_kit.zoo import ZooEntry
 
 
@@ -51,7 +51,7 @@ def print_list(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         published = ", ".join(f"{r['metric']} {r['value']:g} {r['unit']}" for r in row["reference"])
         table.add_row(row["id"], row["task"], f"{row['parameters']:,}", f"{row['macs']:,}", published)
-    Console().print(table)
+    open_console().print(table)
 
 
 def print_one(row: dict[str, Any]) -> None:
@@ -69,4 +69,4 @@ def print_one(row: dict[str, Any]) -> None:
         elif isinstance(value, int):
             value = f"{value:,}"
         table.add_row(key, str(value))
-    Console().print(table)
+    open_console().print(table)

@@ -68,6 +68,16 @@ def test_zoo_show_gives_one_of_them(cli: Cli) -> None:
     assert "72.15" in cli("zoo", "show", "mobilenetv2").out
 
 
+def test_in_a_pipe_no_row_is_wrapped_and_no_name_cut_short(cli: Cli) -> None:
+    env = {name: value for name, value in cli.env.items() if name != "COLUMNS"}
+    piped = Cli(env)("zoo")
+    assert "…" not in piped.out
+    rows = [line for line in piped.out.splitlines() if line.startswith("│")]
+    assert len(rows) == len(cli("zoo", "--json").json)
+    assert any("crnn_ctc" in row and "read_text" in row and "22.3 %" in row for row in rows)
+    assert "…" in Cli({**env, "COLUMNS": "60"})("zoo").out, "whoever asks for a width gets it"
+
+
 def test_zoo_filters_by_task(cli: Cli) -> None:
     assert all(row["task"] == "classify" for row in cli("zoo", "--task", "classify", "--json").json)
 
