@@ -187,6 +187,13 @@ def input_names(model: Path) -> list[str]:
     return [op.output("Out")[0] for op in program.global_block().ops if op.type == "feed"]
 
 
+def parameter_names(model: Path) -> set[str]:
+    """Names of what an inference model holds; layers that run in training alone are not in it."""
+    with _static_mode():
+        program = _read_program(model.with_name(f"{model.name}.pdmodel"))
+    return {variable.name for variable in program.list_vars() if variable.persistable}
+
+
 def operator_count(model: Path) -> int:
     """How many operators an inference model has."""
     with _static_mode():

@@ -41,7 +41,13 @@ class Quantizers:
                 layers.enter_context(slim.growing_ranges(layer))
             yield
 
-    def save(self, layer: nn.Layer, out: Path, inputs: list[Any]) -> None:
-        """Write the network, or a layer of it, as an inference model with its quantizers; see `slim.save_quantized`."""
+    def save(self, layer: nn.Layer, out: Path, inputs: list[Any]) -> dict[str, float]:
+        """Write the network, or a layer of it, as an inference model with its quantizers; see `slim.save_quantized`.
+
+        Returns:
+            The ranges of what is in it; heads that a network has in training alone are not.
+        """
         layer.eval()
         slim.save_quantized(self._slim, layer, out, inputs)
+        held = slim.parameter_names(out)
+        return {weight: value for weight, value in self.ranges().items() if weight in held}

@@ -277,16 +277,15 @@ def qat(context: Context) -> None:
     with frozen_statistics(net), quantizers.growing():
         run_through(net, task, dataset, recipe, FIRST_RANGES)
         report = fit(net, imitating(task, teacher), dataset, recipe, context.scratch, context.progress)
-    ranges, placed = quantizers.ranges(), set()
+    lost: set[str] = set()
     for name, spec in graphs_of(context).items():
         trained, out = context.scratch / f"{name}.trained", context.out / f"{name}.onnx"
-        quantizers.save(spec.part(net), trained, input_specs(spec))
+        ranges = quantizers.save(spec.part(net), trained, input_specs(spec))
         paddle_to_onnx(trained, out, spec)
-        placed |= place_ranges_in(out, ranges)
-    lost = sorted(ranges.keys() - placed)
+        lost |= ranges.keys() - place_ranges_in(out, ranges)
     if lost:
         raise EdgeKitError(
-            f"the ranges that {len(lost)} layers learnt were lost on the way to ONNX, first that of {lost[0]!r}; "
+            f"the ranges that {len(lost)} layers learnt were lost on the way to ONNX, first that of {min(lost)!r}; "
             "the network does something that this exporter does not follow: please report it"
         )
     write_json(context.out / QUANTIZATION, {"settings": {"recipe": asdict(recipe)}, "training": asdict(report)})

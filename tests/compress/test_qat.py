@@ -169,3 +169,25 @@ def test_ranges_reach_the_largest_of_all_batches_and_forget_it_slowly() -> None:
     net.train()
     net(paddle.to_tensor(IMAGES[:4]))
     assert not net[0]._fake_quant_input._forward_pre_hooks, "outside, PaddleSlim's own rule holds again"
+
+
+def test_heads_that_run_in_training_alone_are_not_missed(tmp_path: Path) -> None:
+    class TwoHeads(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head, self.aid = nn.Conv2D(3, 8, 3), nn.Conv2D(8, 4, 1), nn.Conv2D(8, 4, 1)
+
+        def forward(self, image: paddle.Tensor) -> object:
+            x = self.body(image)
+            return (self.head(x), self.aid(x)) if self.training else self.head(x)
+
+    net = TwoHeads()
+    quantizers = Quantizers(net)
+    with quantizers.growing():
+        net.train()
+        net(paddle.to_tensor(IMAGES[:4]))
+    held = quantizers.save(net, tmp_path / "trained", input_specs(SPEC))
+    assert held.keys() == {net.body.weight.name, net.head.weight.name}
+    paddle_to_onnx(tmp_path / "trained", tmp_path / "fake.onnx", SPEC)
+    assert place_ranges_in(tmp_path / "fake.onnx", held) == held.keys()
+    assert len(quantizers.ranges()) == 3
