@@ -28,15 +28,15 @@ class Segment:
     name = "segment"
 
     def loss(self, net: Any, batch: Any) -> Any:
-        from paddle.nn import functional
-
         given = net(batch[IMAGE])
         logits = given if isinstance(given, list | tuple) else [given]
-        total = 0.0
-        for weight, one in zip(CASCADE, logits, strict=False):
-            label = _thinned(batch["label"], one.shape[2:])
-            total = total + weight * functional.cross_entropy(one, label, ignore_index=IGNORED, axis=1)
-        return total
+        return sum(weight * _cross_entropy(one, batch["label"]) for weight, one in zip(CASCADE, logits, strict=False))
+
+    def answers(self, net: Any, batch: Any) -> Any:
+        """(N, classes, h, w), the share of each class."""
+        from paddle.nn import functional
+
+        return functional.softmax(net(batch[IMAGE]), axis=1)
 
     def feeds(self, graphs: Graphs, batch: Tensors) -> dict[str, Tensors]:
         return {MAIN: {IMAGE: batch[IMAGE]}}
@@ -101,6 +101,22 @@ def intersections_over_unions(confusion: Array) -> Array:
     either = confusion.sum(axis=0) + confusion.sum(axis=1) - both
     shares: Array = np.where(either > 0, both / np.maximum(either, 1), np.nan)
     return shares
+
+
+def _cross_entropy(logits: Any, label: Any) -> Any:
+    """The mean over points.
+
+    Args:
+        logits: (N, classes, h, w).
+        label: (N, H, W) classes, of which the points of the coarser grid count, or (N, classes, H, W) shares of them.
+    """
+    from paddle.nn import functional
+
+    if label.ndim == 3:
+        thinned = _thinned(label, logits.shape[2:])
+        return functional.cross_entropy(logits, thinned, ignore_index=IGNORED, axis=1)
+    shares = functional.interpolate(label, logits.shape[2:], mode="bilinear", align_corners=True)
+    return functional.cross_entropy(logits, shares, soft_label=True, axis=1)
 
 
 def _thinned(labels: Any, size: Any) -> Any:

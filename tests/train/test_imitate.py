@@ -17,6 +17,7 @@ CLASSES = 5
 BATCHES = {
     "classify": {"image": RNG.normal(0, 1, (8, 3, 6, 6)).astype(np.float32)},
     "classify_clip": {"clip": RNG.normal(0, 1, (8, 2, 3, 6, 6)).astype(np.float32)},
+    "segment": {"image": RNG.normal(0, 1, (4, 3, 6, 6)).astype(np.float32)},
     "classify_text": {IDS: RNG.integers(0, 9, (8, 4)), LENGTHS: np.full(8, 4)},
 }
 
@@ -34,6 +35,8 @@ def network(task: str, seed: int) -> nn.Layer:
     paddle.seed(seed)
     if task == "classify_text":
         return OfWords()
+    if task == "segment":
+        return nn.Conv2D(3, CLASSES, 3, padding=1)
     size = int(np.prod(next(iter(BATCHES[task].values())).shape[1:]))
     return nn.Sequential(nn.Flatten(), nn.Linear(size, CLASSES))
 
