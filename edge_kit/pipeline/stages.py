@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,11 +273,12 @@ def qat(context: Context) -> None:
 
     task, dataset = TASKS.get(model_of(context.settings).task), open_dataset(context)
     recipe = Recipe(**context.settings["recipe"])
-    net, teacher = (build_network(context, dataset, recipe.seed) for _ in range(2))
+    build = partial(build_network, context, dataset, recipe.seed)
+    net, objective = build(), imitating(task, build)
     quantizers = Quantizers(*(spec.part(net) for spec in graphs_of(context).values()))
     with frozen_statistics(net), quantizers.growing():
         run_through(net, task, dataset, recipe, FIRST_RANGES)
-        report = fit(net, imitating(task, teacher), dataset, recipe, context.scratch, context.progress)
+        report = fit(net, objective, dataset, recipe, context.scratch, context.progress)
     lost: set[str] = set()
     for name, spec in graphs_of(context).items():
         trained, out = context.scratch / f"{name}.trained", context.out / f"{name}.onnx"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,6 @@ class Imitation:
         return self.task.loss(net, {**batch, "label": label})
 
 
-def imitating(task: Objective, teacher: Any) -> Objective:
-    """The task with a teacher, or as it is where its labels are not what a network gives."""
-    return Imitation(task, teacher) if isinstance(task, Imitable) else task
+def imitating(task: Objective, make_teacher: Callable[[], Any]) -> Objective:
+    """The task with a teacher, or as it is where its labels are not what a network gives; none is made then."""
+    return Imitation(task, make_teacher()) if isinstance(task, Imitable) else task
