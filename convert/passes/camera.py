@@ -16,6 +16,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from convert.graph import Array, Graph, attribute
+from convert.passes.place import DEQUANTIZED
 from convert.quantization import Range
 from edge_kit.core.errors import EdgeKitError
 from edge_kit.core.images import NormalisedPreprocess, pixels_of
@@ -151,7 +152,7 @@ def settle_constant_channel(graph: Graph, pixels: Pixels) -> int:
     For a graph whose first convolution has its quantizers.
     """
     done = 0
-    for conv in graph.consumers(f"{pixels.tensor}.dq"):
+    for conv in graph.consumers(f"{pixels.tensor}{DEQUANTIZED}"):
         weight, bias = (graph.producer(name) for name in conv.input[1:3])
         if not pixels.step or weight is None or bias is None:
             continue

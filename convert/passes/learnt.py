@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from onnx import helper
 
 from convert.graph import Graph
 from convert.passes.lift import lift_quantization
+from convert.passes.place import DEQUANTIZED, quantizer_pair
 
 TOP = 127
 
@@ -51,13 +51,9 @@ def _quantize(graph: Graph, name: str, largest: float) -> None:
     grid = [f"{name}.learnt_scale", f"{name}.learnt_zero"]
     graph.constants[grid[0]], graph.constants[grid[1]] = np.array(largest / TOP, np.float32), np.array(0, np.int8)
     readers = graph.consumers(name)
-    pair = [
-        helper.make_node("QuantizeLinear", [name, *grid], [f"{name}.q"], name=f"{name}.q"),
-        helper.make_node("DequantizeLinear", [f"{name}.q", *grid], [f"{name}.dq"], name=f"{name}.dq"),
-    ]
-    for node in pair:
+    for node in quantizer_pair(name, *grid):
         graph.insert_before(readers[0], node)
     for reader in readers:
         for place, read in enumerate(reader.input):
             if read == name:
-                reader.input[place] = f"{name}.dq"
+                reader.input[place] = f"{name}{DEQUANTIZED}"

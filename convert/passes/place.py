@@ -16,7 +16,7 @@ from runtimes.targets import DEFAULT_ENGINE, Target
 
 WEIGHTED = ("Conv", "Gemm")
 MOST_BIAS = 2**30  # steps that the INT32 of a bias is filled up to; the rest is room for the sums of products
-DEQUANTIZED = ".dq"  # behind the name of an activation: what its dequantizer gives
+DEQUANTIZED = ".dq"  # behind the name of a tensor: what its dequantizer gives
 SAME_GRID = (
     "DepthToSpace",
     "Flatten",
@@ -232,19 +232,18 @@ def _quantize_tensor(graph: Graph, name: str, span: Range, target: Target) -> np
     scale, zero = _grid(span, target)
     graph.constants[f"{name}.scale"] = np.array(scale, np.float32)
     graph.constants[f"{name}.zero"] = zero
-    grid = [f"{name}.scale", f"{name}.zero"]
-    pair = [
-        helper.make_node("QuantizeLinear", [name, *grid], [f"{name}.q"], name=f"{name}.q"),
-        helper.make_node(
-            "DequantizeLinear",
-            [f"{name}.q", *grid],
-            [f"{name}{DEQUANTIZED}"],
-            name=f"{name}{DEQUANTIZED}",
-        ),
-    ]
     at = next((i for i, node in enumerate(graph.nodes) if name in node.output), -1) + 1
-    graph.nodes[at:at] = pair
+    graph.nodes[at:at] = quantizer_pair(name, f"{name}.scale", f"{name}.zero")
     return scale
+
+
+def quantizer_pair(name: str, scale: str, zero: str) -> list[NodeProto]:
+    """What stores the tensor `name`, and what gives it back under the same name with `DEQUANTIZED` behind it."""
+    stored, back = f"{name}.q", f"{name}{DEQUANTIZED}"
+    return [
+        helper.make_node("QuantizeLinear", [name, scale, zero], [stored], name=stored),
+        helper.make_node("DequantizeLinear", [stored, scale, zero], [back], name=back),
+    ]
 
 
 def _quantize_weight(
@@ -333,6 +332,8 @@ def _insert_constant(
         # ONNX Runtime fuses a Gemm only where its weight's zero points are written out
         graph.constants[f"{fresh}.zero"] = np.zeros(scale.shape, values.dtype)
         inputs.append(f"{fresh}.zero")
-    dequantize = helper.make_node("DequantizeLinear", inputs, [f"{fresh}.dq"], axis=axis, name=f"{fresh}.dq")
+    dequantize = helper.make_node(
+        "DequantizeLinear", inputs, [f"{fresh}{DEQUANTIZED}"], axis=axis, name=f"{fresh}{DEQUANTIZED}"
+    )
     graph.insert_before(node, dequantize)
-    node.input[position] = f"{fresh}.dq"
+    node.input[position] = f"{fresh}{DEQUANTIZED}"
