@@ -182,22 +182,22 @@ def _observe_nothing(net: nn.Layer) -> None:
 
 def input_names(model: Path) -> list[str]:
     """Read which inputs an inference model takes, in its order."""
-    with _static_mode():
-        program = _read_program(model.with_name(f"{model.name}.pdmodel"))
-    return [op.output("Out")[0] for op in program.global_block().ops if op.type == "feed"]
+    return [op.output("Out")[0] for op in _program_of(model).global_block().ops if op.type == "feed"]
 
 
 def parameter_names(model: Path) -> set[str]:
     """Names of what an inference model holds; layers that run in training alone are not in it."""
-    with _static_mode():
-        program = _read_program(model.with_name(f"{model.name}.pdmodel"))
-    return {variable.name for variable in program.list_vars() if variable.persistable}
+    return {variable.name for variable in _program_of(model).list_vars() if variable.persistable}
 
 
 def operator_count(model: Path) -> int:
     """How many operators an inference model has."""
+    return len(_program_of(model).global_block().ops)
+
+
+def _program_of(model: Path) -> Any:
     with _static_mode():
-        return len(_read_program(model.with_name(f"{model.name}.pdmodel")).global_block().ops)
+        return _read_program(model.with_name(f"{model.name}.pdmodel"))
 
 
 def reason_of(error: Exception) -> str:
