@@ -37,7 +37,8 @@ NetworksArgument = Annotated[
 ]
 CalibrationOption = Annotated[int, typer.Option(help="Training samples that every quantizer is given.")]
 TrainingsOption = Annotated[
-    int, typer.Option(help="How often each network is trained, from other random weights; intervals are then of these.")
+    int,
+    typer.Option(help="How often each network is trained, from other random weights; intervals are of these.", min=1),
 ]
 WeightsOption = Annotated[Path | None, typer.Option(help="Of a network that is named alone.", show_default="trained")]
 
